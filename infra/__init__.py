@@ -1,0 +1,1 @@
+"""Where the system runs: migrations, the local stack, and the ``restartix`` command line."""

@@ -1,0 +1,1 @@
+"""The local stack: real servers from wheels, started, awaited and stopped together."""

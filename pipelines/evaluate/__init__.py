@@ -1,0 +1,1 @@
+"""Counting and scoring measured against recordings with human labels. Not part of any running service."""

@@ -1,0 +1,1 @@
+"""The finaliser: load -> compute -> seal -> publish, and the sweep that closes silent sessions."""

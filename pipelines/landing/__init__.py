@@ -1,0 +1,1 @@
+"""Durable landing on a node's disk: write-ahead log, per-session spool, recovery, and the finaliser's reader."""

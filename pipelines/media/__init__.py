@@ -1,0 +1,1 @@
+"""Video engagement and quality of experience from player events. Pure; no I/O."""

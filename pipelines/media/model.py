@@ -1,0 +1,57 @@
+"""The values media aggregation gives back. Shapes only. Unknown is ``None``, never 0."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+
+
+class StallEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One rebuffering stall of one view. ``duration_ms`` is None while no end was received."""
+
+    view_ordinal: int
+    stall_number: int  # from 1 within the view
+    began_at: dt.datetime
+    position_seconds: float | None
+    duration_ms: int | None
+
+
+class ViewMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """One playing of one video inside a session, keyed by (session, media_id, ordinal)."""
+
+    media_id: str
+    ordinal: int  # from 1 within the session
+    media_type: str | None
+    began_at: dt.datetime
+    ended_at: dt.datetime | None  # None where no session_end arrived
+    total_duration_seconds: float | None
+    startup_ms: int | None
+    ttfb_ms: int | None
+    watched_seconds: float | None
+    unique_seconds: float | None
+    unique_seconds_error: float | None  # bound, from the heartbeat spacing
+    watch_percentage: float | None  # 0..100, unique over total
+    completed: bool | None
+    milestone_percent: int | None  # the highest reached of 25/50/75/95
+    stall_count: int | None
+    stall_ms: int | None
+    played_ms: int | None  # denominator of the stall ratio, so ratios aggregate as sum over sum
+    mean_bitrate: float | None  # time-weighted, bits a second
+    upswitch_count: int | None
+    downswitch_count: int | None
+    quality_seconds: dict[str, float]  # resolution -> seconds
+    dropped_frames: int | None
+    total_frames: int | None
+    exit_before_start: bool | None
+    error_count: int | None
+
+
+class MediaSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """All views of a session, ordered by ``ordinal``, and their stalls."""
+
+    views: tuple[ViewMetrics, ...]
+    stalls: tuple[StallEvent, ...]
+    watch_percentage: float | None  # of the exercise: the best view's
+    event_count: int
+    unknown_field_count: int

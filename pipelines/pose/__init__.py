@@ -1,0 +1,1 @@
+"""Movement from landmarks: wire format, joint angles, repetitions, form scores, session summary. Pure; no I/O."""

@@ -1,0 +1,1 @@
+"""A patient made of numbers: a kinematic body that exercises, and a player that streams it as the portal would."""
