@@ -86,7 +86,8 @@ class Batch(NamedTuple):
 
 def encode(landmarks: Landmarks, timestamp_ms: npt.NDArray[np.integer], fps_hint: int) -> bytes:
     """The body for ``landmarks`` [N, 33, 4] and ``timestamp_ms`` [N]: one gzip member, no time stamp, so equal input
-    gives equal bytes. Does not check limits (a test must be able to break them); raises ``ValueError`` for other shapes.
+    gives equal bytes. Does not check limits (a test must be able to break them);
+    raises ``ValueError`` for other shapes.
     """
     frame_count = len(landmarks)
     if landmarks.shape != (frame_count, LANDMARK_COUNT, VALUE_COUNT):
