@@ -1,0 +1,64 @@
+"""Closed markers: the node's memory of ends it has acknowledged, so that every worker answers later data with 409.
+
+The end itself is a record in the log; a marker lost in a crash is made again by recovery. The first end wins, and a
+marker is never changed, so the same end asked again is answered the same.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import msgspec
+
+from pipelines.landing import layout
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """An acknowledged end. ``reason``: completed, abandoned or consent_withdrawn."""
+
+    reason: str
+    ended_at: datetime
+
+
+def mark(data_dir: Path, session_id: UUID, end: End) -> End:
+    """Mark the session as ended; gives the end that stands, which is the first one marked."""
+    directory = layout.closed_directory(data_dir)
+    path = directory / str(session_id)
+    draft = directory / f".{session_id}.{uuid4().hex}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, layout.FILE_MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(end))
+        os.link(draft, path)  # unlike a rename, refuses to replace
+    except FileExistsError:
+        standing = read(data_dir, session_id)
+        return end if standing is None else standing
+    finally:
+        draft.unlink(missing_ok=True)
+    return end
+
+
+def read(data_dir: Path, session_id: UUID) -> End | None:
+    """The end that was marked, None while the session is open."""
+    try:
+        content = (layout.closed_directory(data_dir) / str(session_id)).read_bytes()
+    except FileNotFoundError:
+        return None
+    return msgspec.json.decode(content, type=End)
+
+
+def is_closed(data_dir: Path, session_id: UUID) -> bool:
+    return os.access(layout.closed_directory(data_dir) / str(session_id), os.F_OK)
+
+
+def sessions(data_dir: Path) -> list[UUID]:
+    """Every session with a marker, sorted."""
+    return layout.uuid_names(layout.closed_directory(data_dir))
+
+
+def remove(data_dir: Path, session_id: UUID) -> None:
+    """Forget the end. No error if there is none."""
+    (layout.closed_directory(data_dir) / str(session_id)).unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""A session's spool: one file a log, records as in the log, written without fsync, redone from the log after a crash.
+
+Belongs here: writing, scanning and removing these files. Which records are missing is recovery's business.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import UUID
+
+from pipelines.landing import layout
+from pipelines.landing.record import Record, scan
+
+
+class SpoolWriter:
+    """Appends to the spool files of one log, at most ``open_files_max`` of them open. Not for two threads at once."""
+
+    def __init__(self, data_dir: Path, log: str, open_files_max: int = 1024) -> None:
+        self._data_dir = data_dir
+        self._log = log
+        self._open_files_max = open_files_max
+        self._descriptors: OrderedDict[UUID, int] = OrderedDict()
+
+    def write(self, session_id: UUID, parts: list[bytes]) -> None:
+        """Append ``parts``, whole or not at all (the file is cut back if the disk is full). Raises ``OSError``."""
+        descriptor = self._descriptor(session_id)
+        total_bytes = sum(map(len, parts))
+        written_bytes = os.writev(descriptor, parts)
+        if written_bytes == total_bytes:
+            return
+        rest = memoryview(b"".join(parts))
+        try:
+            while written_bytes < total_bytes:
+                written_bytes += os.write(descriptor, rest[written_bytes:])
+        except OSError:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written_bytes)
+            raise
+
+    def close(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def _descriptor(self, session_id: UUID) -> int:
+        descriptor = self._descriptors.get(session_id)
+        if descriptor is not None:
+            self._descriptors.move_to_end(session_id)
+            return descriptor
+        while len(self._descriptors) >= self._open_files_max:
+            os.close(self._descriptors.popitem(last=False)[1])
+        path = layout.spool_path(self._data_dir, session_id, self._log)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, layout.FILE_MODE)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=layout.DIRECTORY_MODE, exist_ok=True)
+            descriptor = os.open(path, flags, layout.FILE_MODE)
+        self._descriptors[session_id] = descriptor
+        return descriptor
+
+
+def read(path: Path) -> list[Record]:
+    """The whole records of one spool file; a torn tail is left out. Empty where there is no file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return list(scan(content))
+
+
+def cut_torn_tail(path: Path) -> int:
+    """Cut what follows the last whole record; gives that record's offset, -1 where there is none."""
+    records = read(path)
+    whole_bytes = records[-1].end_position if records else 0
+    if path.exists() and path.stat().st_size > whole_bytes:
+        os.truncate(path, whole_bytes)
+    return records[-1].offset if records else -1
+
+
+def sync(data_dir: Path, session_ids: Iterable[UUID], log: str) -> None:
+    """Make the spool files of ``log`` for these sessions durable, names included. A removed session is passed over."""
+    for session_id in session_ids:
+        try:
+            layout.sync_file(layout.spool_path(data_dir, session_id, log))
+            layout.sync_directory(layout.session_directory(data_dir, session_id))
+        except FileNotFoundError:
+            continue
+    layout.sync_directory(layout.spool_directory(data_dir))
+
+
+def remove(data_dir: Path, session_id: UUID) -> None:
+    """Delete all of a session's spool files. No error if there are none."""
+    shutil.rmtree(layout.session_directory(data_dir, session_id), ignore_errors=True)
