@@ -1,0 +1,1 @@
+"""Postgres behind the ports. SQL lives in the named ``.sql`` files beside each module."""
