@@ -20,7 +20,7 @@ class StallEvent(msgspec.Struct, frozen=True, kw_only=True):
 class ViewMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """One playing of one video inside a session, keyed by (session, media_id, ordinal)."""
 
-    media_id: str
+    media_id: str  # "unknown" where session_start was lost and the session names no video, or several
     ordinal: int  # from 1 within the session
     media_type: str | None
     began_at: dt.datetime
@@ -36,7 +36,7 @@ class ViewMetrics(msgspec.Struct, frozen=True, kw_only=True):
     milestone_percent: int | None  # the highest reached of 25/50/75/95
     stall_count: int | None
     stall_ms: int | None
-    played_ms: int | None  # denominator of the stall ratio, so ratios aggregate as sum over sum
+    played_ms: int | None  # playing or stalled, pauses left out: stall ratio = sum(stall_ms) / sum(played_ms)
     mean_bitrate: float | None  # time-weighted, bits a second
     upswitch_count: int | None
     downswitch_count: int | None
