@@ -1,0 +1,37 @@
+"""The phases of a repetition: out, hold, back. Which of them is concentric is the profile's to say."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from pipelines.pose.segmentation import Repetition
+from pipelines.pose.signals import Float64s, Timeline
+
+# Within this share of the excursion below its peak, the limb is held there.
+HOLD_SHARE: Final = 0.05
+
+
+class Phases(NamedTuple):
+    """Whole milliseconds since the session's start; ``out_ms + hold_ms + back_ms == end_ms - start_ms``."""
+
+    start_ms: int
+    end_ms: int
+    out_ms: int
+    hold_ms: int
+    back_ms: int
+
+
+def phases(signal: Float64s, found: list[Repetition], line: Timeline) -> list[Phases]:
+    """The phases of each repetition; hold is the unbroken stretch around the peak that stays within 5 % of it."""
+    result: list[Phases] = []
+    for rep in found:
+        level = signal[rep.peak] - HOLD_SHARE * rep.excursion
+        before = np.flatnonzero(signal[rep.start : rep.peak + 1] < level)
+        after = np.flatnonzero(signal[rep.peak : rep.end + 1] < level)
+        hold_from = rep.start + int(before[-1]) + 1 if len(before) else rep.start
+        hold_to = rep.peak + int(after[0]) - 1 if len(after) else rep.end
+        at = [round(float(line.grid_ms[i])) for i in (rep.start, hold_from, hold_to, rep.end)]
+        result.append(Phases(at[0], at[3], at[1] - at[0], at[2] - at[1], at[3] - at[2]))
+    return result
