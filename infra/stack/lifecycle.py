@@ -1,0 +1,131 @@
+"""Up and down: the local stack's steps in their order, each awaited and each with a plain word when it fails.
+
+Belongs here: the order, and what is prepared between servers and services (schema, logins, bucket). Does not belong
+here: the command line (`cli.py`) or any one server's ways.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from infra.stack import environment
+from infra.stack.migrate import migrate
+from infra.stack.programs import Program, servers, services
+from infra.stack.s3 import prepare_bucket
+from infra.stack.state import BUCKET, StackState, load_state, prepare_state
+from infra.stack.supervisor import ENDED_STATES, Supervisor
+
+LOG_TAIL_LINES = 25
+
+Say = Callable[[str], None]
+
+
+class StackError(RuntimeError):
+    """The stack, or one process of it, did not come up; the message says which and shows its last words."""
+
+
+def up(environ: Mapping[str, str], say: Say) -> StackState:
+    """Start whatever of the stack is not running, in order, and return once every part is ready. Safe to repeat.
+
+    Raises StackError, or the error of the step that failed; what was started stays, to be looked at or stopped.
+    """
+    found = load_state(environ)
+    running = found is not None and Supervisor(found).is_running()
+    state = prepare_state(environ, running=running)
+    with _alone(state):
+        supervisor = Supervisor(state)
+        own_servers, own_services = servers(state), services(state)
+        _prepare_folders(state)
+        supervisor.configure([*own_servers, *own_services])
+        if supervisor.is_running():
+            supervisor.reread()
+        else:
+            supervisor.launch(environ=environment.base(state))
+        _start(supervisor, own_servers, say)
+        _prepare_stores(state, say)
+        _start(supervisor, own_services, say)
+    return state
+
+
+def down(environ: Mapping[str, str], say: Say) -> bool:
+    """Stop every process of the stack and wait for the last; False where nothing was running."""
+    state = load_state(environ)
+    if state is None or not Supervisor(state).is_running():
+        say("The stack is not running.")
+        return False
+    with _alone(state):
+        began = time.monotonic()
+        Supervisor(state).shutdown()
+        server = state.s3_server
+        if server is not None:
+            server.forget_sockets()
+        say(f"Stopped in {time.monotonic() - began:.1f} s. Data stays in {state.directory}.")
+    return True
+
+
+def all_programs(state: StackState) -> list[Program]:
+    return [*servers(state), *services(state)]
+
+
+@contextlib.contextmanager
+def _alone(state: StackState) -> Iterator[None]:
+    """One `up` or `down` at a time a state folder; a second one waits its turn."""
+    with (state.folder("run") / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _prepare_folders(state: StackState) -> None:
+    postgres, s3 = state.postgres, state.s3_server
+    if postgres is not None:
+        postgres.initialise()
+    if s3 is not None:
+        s3.initialise()
+    home = state.folder("dagster")
+    host, port = "127.0.0.1", state.ports["dagster_code"]
+    workspace = {"load_from": [{"grpc_server": {"host": host, "port": port, "location_name": "telemetry"}}]}
+    (home / "workspace.yaml").write_bytes(msgspec.yaml.encode(workspace))
+    # One run at a time: the machine is shared with the services. Dagster reports usage to its maker unless told not to.
+    settings = {"telemetry": {"enabled": False}, "concurrency": {"runs": {"max_concurrent_runs": 1}}}
+    (home / "dagster.yaml").write_bytes(msgspec.yaml.encode(settings))
+
+
+def _prepare_stores(state: StackState, say: Say) -> None:
+    applied = migrate(state.logins.admin_url)
+    state.logins.provision()
+    say(f"  {'Schema':<24}{len(applied)} migrations applied" if applied else f"  {'Schema':<24}up to date")
+    prepare_bucket(state.s3.client(), BUCKET, origins=environment.PORTAL_ORIGINS)
+    say(f"  {'Bucket':<24}{BUCKET}")
+
+
+def _start(supervisor: Supervisor, programs: Sequence[Program], say: Say) -> None:
+    """Start all of them, then await each: they come up side by side."""
+    for program in programs:
+        supervisor.start(program.name)
+    for program in programs:
+        _await_ready(supervisor, program)
+        say(f"  {program.title:<24}{program.url or 'running'}")
+
+
+def _await_ready(supervisor: Supervisor, program: Program) -> None:
+    deadline = time.monotonic() + program.timeout_s
+    while True:
+        state = supervisor.states().get(program.name, "UNKNOWN")
+        if state == "RUNNING" and (program.ready is None or program.ready()):
+            return
+        if state in ENDED_STATES:
+            raise StackError(_obituary(supervisor, program, f"{program.title} did not start"))
+        if time.monotonic() > deadline:
+            complaint = f"{program.title} was not ready within {program.timeout_s:.0f} s"
+            raise StackError(_obituary(supervisor, program, complaint))
+        time.sleep(0.2)
+
+
+def _obituary(supervisor: Supervisor, program: Program, complaint: str) -> str:
+    tail = "\n".join(f"    {line}" for line in supervisor.tail(program.name, lines=LOG_TAIL_LINES))
+    return f"{complaint}. The end of {supervisor.log_path(program.name)}:\n{tail or '    (empty)'}"
