@@ -1,0 +1,52 @@
+with
+
+weeks as (
+  select
+    plans.*,
+    week_number,
+    (week_number - 1) * 7 as first_day,
+    -- Days of the week that have passed: a week still running is expected to date, not to its end.
+    greatest(least(week_number * 7, plans.elapsed_days), (week_number - 1) * 7) as day_reached
+  from {{ ref('int_plan_outcomes') }} as plans
+  cross join lateral generate_series(
+    1,
+    greatest(
+      plans.last_session_week,
+      case
+        when plans.last_local_date < plans.started_on then 0
+        when plans.plan_status = 'active' then plans.elapsed_days / 7 + 1
+        else (plans.elapsed_days + 6) / 7
+      end
+    )
+  ) as week_number
+),
+
+sittings as (
+  select
+    patient_treatment_plan_id,
+    plan_week as week_number,
+    count(*) filter (where session_status = 'completed')::integer as sessions_completed,
+    count(*) filter (where session_status = 'skipped')::integer as sessions_skipped
+  from {{ ref('int_session_outcomes') }}
+  group by patient_treatment_plan_id, plan_week
+)
+
+select
+  weeks.patient_treatment_plan_id,
+  weeks.organisation_id,
+  weeks.patient_id,
+  weeks.treatment_plan_id,
+  weeks.plan_status,
+  weeks.week_number,
+  weeks.started_on + weeks.first_day as week_start,
+  weeks.started_on + weeks.first_day + 6 as week_end,
+  weeks.day_reached < weeks.week_number * 7 and weeks.plan_status = 'active' as is_current_week,
+  least(weeks.sessions_total, weeks.frequency_per_week * weeks.week_number)
+  - least(weeks.sessions_total, weeks.frequency_per_week * (weeks.week_number - 1)) as sessions_planned,
+  {{ expected_sessions('weeks.frequency_per_week', 'weeks.day_reached', 'weeks.sessions_total') }}
+  - {{ expected_sessions('weeks.frequency_per_week', 'weeks.first_day', 'weeks.sessions_total') }}
+  as sessions_expected,
+  coalesce(sittings.sessions_completed, 0) as sessions_completed,
+  coalesce(sittings.sessions_skipped, 0) as sessions_skipped
+from weeks
+left join sittings using (patient_treatment_plan_id, week_number)

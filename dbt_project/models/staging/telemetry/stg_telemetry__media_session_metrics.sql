@@ -1,0 +1,21 @@
+select
+  session_id,
+  ordinal as view_ordinal,
+  organisation_id,
+  patient_id,
+  exercise_id,
+  patient_exercise_log_id,
+  started_at,
+  revision,
+  startup_ms,
+  watched_seconds,
+  watch_percentage,
+  completed as is_completed,
+  milestone_percent,
+  stall_count,
+  stall_ms,
+  played_ms,
+  exit_before_start as is_exit_before_start,
+  error_count,
+  applied_at
+from {{ source('telemetry', 'media_session_metrics') }}

@@ -1,0 +1,7 @@
+{# One row for each combination of the columns: the grain, as a test. #}
+{% test unique_combination(model, columns) %}
+select {{ columns | join(', ') }}, count(*) as rows_found
+from {{ model }}
+group by {{ columns | join(', ') }}
+having count(*) > 1
+{% endtest %}
