@@ -1,7 +1,7 @@
 """Slots: the lock-owned places of logs. A worker owns one slot for its life; a successor finds its logs there.
 
-All locks are the kernel's (``flock``), so they fall with the process however it dies. The slot's lock says who may write
-and recover there; the lock on each segment says that its log is alive, and a segment nobody holds is unrecovered.
+All locks are the kernel's (``flock``), so they fall with the process however it dies. The slot's lock says who may
+write and recover there; the lock on each segment says that its log is alive, and a segment nobody holds is unrecovered.
 """
 
 from __future__ import annotations

@@ -117,7 +117,10 @@ class LandingLog(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish what was begun and leave nothing to recover. Later appends raise ``LandingFailedError``."""
+        """Finish what was begun and leave nothing to recover. Later appends raise ``LandingFailedError``.
+
+        May be repeated.
+        """
         ...
 
 
