@@ -163,11 +163,15 @@ def shoulder_plane(body: Body, side: str) -> Signal:
 
 
 def shoulder_rotation(body: Body, side: str) -> Signal:
-    """Forearm about the upper arm: 90 up (external rotation), 0 level and forward, -90 down (internal rotation)."""
+    """Forearm about the upper arm: 90 up (external rotation), 0 level and forward, -90 down (internal rotation).
+
+    A straight elbow leaves the rotation undefined, so below 45 degrees of flexion it fades to 0.
+    """
     arm = _unit(body.segment("shoulder", "elbow", side))
     forearm = body.segment("elbow", "wrist", side)
     across = forearm - arm * _dot(forearm, arm)
-    return _degrees(-across[1], _dot(across, body.forward))
+    bent = _length(across) / np.maximum(_length(forearm), SMALLEST_LENGTH_M) / np.float32(0.7)
+    return _degrees(-across[1], _dot(across, body.forward)) * np.minimum(bent, np.float32(1.0))
 
 
 def forearm_elevation(body: Body, side: str) -> Signal:

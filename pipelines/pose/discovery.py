@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.pose.angles import Body
-from pipelines.pose.motion import measure
+from pipelines.pose.motion import counting_rule, measure
 from pipelines.pose.profile import MovementProfile, Primary, Tempo
-from pipelines.pose.segmentation import Rule, repetitions
-from pipelines.pose.signals import GRID_HZ, Timeline
+from pipelines.pose.segmentation import repetitions
+from pipelines.pose.signals import Timeline
 
 # Joints first, then segments against the vertical: in a tie the earlier one is the clearer to a clinician.
 CANDIDATES: Final = (
@@ -51,12 +51,11 @@ def _candidate(angle: str, sides: str) -> MovementProfile:
 def find_profile(body: Body, landmarks_m: NDArray[np.floating], line: Timeline) -> MovementProfile:
     """The profile whose angle explains the motion best; knee flexion where nothing moves. N >= 1 frames."""
     best, best_score = _candidate(CANDIDATES[0], "bilateral"), 0.0
-    rule = Rule(MINIMUM_EXCURSION_DEG, shortest=round(0.5 * GRID_HZ), longest=round(15 * GRID_HZ), return_share=0.4)
     for angle in CANDIDATES:
         for sides in ("bilateral", "unilateral"):
             profile = _candidate(angle, sides)
-            motion = measure(body, landmarks_m, line, profile.primary)
-            found = repetitions(motion.counted, rule)
+            motion = measure(body, landmarks_m, line, profile)
+            found = repetitions(motion.counted, counting_rule(profile))
             if not found:
                 continue
             arcs = np.array([rep.excursion for rep in found])

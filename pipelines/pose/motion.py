@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from pipelines.pose.angles import ANGLES, Body, needed_landmarks
 from pipelines.pose.landmarks import SIDES, VISIBILITY, Landmark
-from pipelines.pose.profile import Primary
-from pipelines.pose.signals import Float64s, Timeline, low_pass
+from pipelines.pose.profile import MovementProfile, Primary
+from pipelines.pose.segmentation import Rule, repetitions
+from pipelines.pose.signals import GRID_HZ, Float64s, Timeline, low_pass
 
 VISIBLE: Final = 0.5  # MediaPipe's own default for a landmark that is in the picture and not hidden
 # A side seen in fewer frames than this is left to the other side; if neither is, the guesses are all there is.
@@ -64,8 +65,36 @@ def _rest_is_high(signal: Float64s) -> bool:
     return bool(ends - low > high - ends)
 
 
-def measure(body: Body, landmarks_m: NDArray[np.floating], line: Timeline, primary: Primary) -> Motion:
+def _moving_sides(counted: dict[str, Float64s], rule: Rule, prescribed: str | None) -> tuple[str, ...]:
+    """One side where the other keeps still or only fidgets; both where they work alike or in turn.
+
+    Work is the sum of a side's excursions. Where both work, a prescribed side is the one that counts.
+    """
+    work = {side: sum(rep.excursion for rep in repetitions(signal, rule)) for side, signal in counted.items()}
+    most = max(work.values())
+    moving = tuple(side for side in counted if work[side] >= TOGETHER_SHARE * most)
+    return (prescribed,) if prescribed in moving else moving
+
+
+def counting_rule(profile: MovementProfile) -> Rule:
+    """The profile's bounds on the grid."""
+    return Rule(
+        minimum_excursion=profile.primary.minimum_excursion_deg,
+        shortest=max(2, round(profile.tempo.shortest_ms * GRID_HZ / 1000.0)),
+        longest=round(profile.tempo.longest_ms * GRID_HZ / 1000.0),
+        return_share=profile.primary.return_share,
+    )
+
+
+def measure(
+    body: Body,
+    landmarks_m: NDArray[np.floating],
+    line: Timeline,
+    profile: MovementProfile,
+    prescribed: str | None = None,
+) -> Motion:
     """The primary angle of N >= 1 frames, resampled, filtered and oriented."""
+    primary = profile.primary
     spec = ANGLES[primary.angle]
     seen = {side: visible(landmarks_m, needed_landmarks(primary.angle, side)) for side in SIDES}
     sides = _usable_sides(seen) if spec.sided else ("left",)
@@ -81,8 +110,9 @@ def measure(body: Body, landmarks_m: NDArray[np.floating], line: Timeline, prima
         both = -both
         counted = {side: -signal for side, signal in counted.items()}
     if primary.sides == "unilateral" and len(sides) > 1:
+        moving = _moving_sides(counted, counting_rule(profile), prescribed)
         # Each side above its own rest, so that a hand kept on the hip does not hide the other arm's low part.
-        both = np.maximum(*(signal - np.percentile(signal, REST_PERCENTILE) for signal in counted.values()))
+        both = np.max([counted[side] - np.percentile(counted[side], REST_PERCENTILE) for side in moving], axis=0)
     together = np.logical_and.reduce([seen[side] for side in sides])
     return Motion(sides=sides, angle=angle, counted=both, falls=falls, seen=together)
 

@@ -15,11 +15,11 @@ from pipelines.pose.angles import Body
 from pipelines.pose.discovery import find_profile
 from pipelines.pose.landmarks import COLUMN_COUNT, LANDMARK_COUNT
 from pipelines.pose.model import PoseSummary, Prescription, RepMetrics
-from pipelines.pose.motion import Excursions, Motion, excursions, measure
+from pipelines.pose.motion import Excursions, Motion, counting_rule, excursions, measure
 from pipelines.pose.phases import phases
 from pipelines.pose.profile import MovementProfile, Primary
 from pipelines.pose.scoring import Scores, Windows, peak_rom, score
-from pipelines.pose.segmentation import Repetition, Rule, repetitions
+from pipelines.pose.segmentation import Repetition, repetitions
 from pipelines.pose.signals import GAP_MS, GRID_HZ, Timeline, gaps, timeline
 from pipelines.pose.smoothness import sparc
 from pipelines.pose.version import algorithm_version
@@ -29,16 +29,6 @@ SCORE_DECIMALS: Final = 1
 SHARE_DECIMALS: Final = 4
 SPARC_DECIMALS: Final = 3
 MILLISECOND_DECIMALS: Final = 1
-
-
-def counting_rule(profile: MovementProfile) -> Rule:
-    """The profile's bounds on the grid."""
-    return Rule(
-        minimum_excursion=profile.primary.minimum_excursion_deg,
-        shortest=max(2, round(profile.tempo.shortest_ms * GRID_HZ / 1000.0)),
-        longest=round(profile.tempo.longest_ms * GRID_HZ / 1000.0),
-        return_share=profile.primary.return_share,
-    )
 
 
 def summarise(
@@ -53,13 +43,12 @@ def summarise(
         landmarks_m: finite [N, 33, 4] world landmarks: x, y, z in metres, visibility; N may be 0.
         timestamp_ms: [N] since the session's start. Frames are put in order; of equal times the first counts.
         profile: how the exercise is measured; None has a profile found from the motion itself.
-        prescription: what the plan asked for. It is part of the result's identity; a repetition on the other side than
-            prescribed is still counted, and its ``side`` says so.
+        prescription: what the plan asked for. Where both sides move, only the prescribed one counts; where only the
+            other one moves, its repetitions are counted and their ``side`` says so.
 
     Raises:
         ValueError: the arrays have another shape.
     """
-    del prescription
     if landmarks_m.shape != (len(timestamp_ms), LANDMARK_COUNT, COLUMN_COUNT):
         raise ValueError(f"landmarks {landmarks_m.shape} do not fit {len(timestamp_ms)} timestamps")
     line = timeline(timestamp_ms)
@@ -67,7 +56,7 @@ def summarise(
         return _nothing(profile.name if profile else "none")
     body = Body(landmarks_m)
     used = profile or find_profile(body, landmarks_m, line)
-    motion = measure(body, landmarks_m, line, used.primary)
+    motion = measure(body, landmarks_m, line, used, prescription.side)
     found = repetitions(motion.counted, counting_rule(used))
     times = timestamp_ms.astype(np.int64, copy=False)[line.frame_order]
     seen = motion.seen[line.frame_order]

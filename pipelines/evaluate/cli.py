@@ -1,0 +1,93 @@
+"""``restartix eval``: reads a folder of recordings, shows a table, writes the report. The figures come from ``run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pipelines.evaluate.dataset import DatasetError, read_manifest, read_references, read_sequence
+from pipelines.evaluate.run import Judged, Overall, Report, Row, judge_entry, report
+from pipelines.pose.version import algorithm_version
+
+
+def _figure(value: float | None, decimals: int = 3) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
+def _table(result: Report) -> Table:
+    table = Table(title=f"Movement against {len(result.rows)} sets of recordings", caption=algorithm_version())
+    for heading in ("data set", "exercise"):
+        table.add_column(heading)
+    for heading in ("sequences", "MAE", "off by one", "AUC", "boundary ≤ 250 ms", "ROM error °"):
+        table.add_column(heading, justify="right")
+
+    def add(row: Row | Overall, dataset: str, exercise: str, sequences: str) -> None:
+        boundary, rom = (row.boundary_within_250_ms, row.peak_rom_error_deg) if isinstance(row, Row) else (None, None)
+        table.add_row(
+            dataset,
+            exercise,
+            sequences,
+            _figure(row.mae),
+            _figure(row.off_by_one),
+            _figure(row.auc),
+            _figure(boundary),
+            _figure(rom, 1),
+        )
+
+    for row in result.rows:
+        add(row, row.dataset, row.exercise, str(row.sequences))
+    table.add_section()
+    add(result.overall, "overall", "counting: cuts; AUC: mean of rows", "")
+    return table
+
+
+@click.command("eval")
+@click.option(
+    "--data",
+    "folder",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with manifest.csv and .npz sequences; reps.csv adds the range-of-motion error.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("build/reports/eval.json"),
+    show_default=True,
+    help="Where the report goes.",
+)
+@click.option("--cuts", default=6, show_default=True, type=click.IntRange(0, 1000), help="Cuts and joins a recording.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of the cuts and joins.")
+def evaluate(folder: Path, out: Path, cuts: int, seed: int) -> None:
+    """Count and score recorded sequences, and seeded cuts and joins of them; write the figures as JSON."""
+    console = Console()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        entries = read_manifest(folder)
+        references = read_references(folder)
+        judged: list[Judged] = []
+        with Progress(*columns, console=console) as progress:
+            for entry in progress.track(entries, description="recordings"):
+                judged += judge_entry(entry, read_sequence, references.get(entry.sequence_id, []), cuts, seed)
+    except DatasetError as error:
+        raise click.ClickException(str(error)) from error
+    result = report(judged)
+    console.print(_table(result))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    console.print(f"written: {out}")
+
+
+if __name__ == "__main__":
+    evaluate()
