@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -86,6 +88,11 @@ def _prepare_folders(state: StackState) -> None:
         postgres.initialise()
     if s3 is not None:
         s3.initialise()
+    _prepare_dagster(state)
+
+
+def _prepare_dagster(state: StackState) -> None:
+    """Dagster's two files, and its storage: made once, here, because its processes would all make it at once."""
     home = state.folder("dagster")
     host, port = "127.0.0.1", state.ports["dagster_code"]
     workspace = {"load_from": [{"grpc_server": {"host": host, "port": port, "location_name": "telemetry"}}]}
@@ -93,6 +100,16 @@ def _prepare_folders(state: StackState) -> None:
     # One run at a time: the machine is shared with the services. Dagster reports usage to its maker unless told not to.
     settings = {"telemetry": {"enabled": False}, "concurrency": {"runs": {"max_concurrent_runs": 1}}}
     (home / "dagster.yaml").write_bytes(msgspec.yaml.encode(settings))
+    made = home / ".storage-made"
+    if made.exists():
+        return
+    command = [sys.executable, "-m", "dagster", "instance", "info"]
+    done = subprocess.run(
+        command, env=environment.dagster(state), cwd=home, capture_output=True, text=True, check=False, timeout=120
+    )
+    if done.returncode != 0:
+        raise StackError(f"Dagster could not make its storage in {home}:\n{done.stdout}{done.stderr}")
+    made.touch()
 
 
 def _prepare_stores(state: StackState, say: Say) -> None:

@@ -75,16 +75,16 @@ class Logins:
         Raises psycopg.errors.ForeignKeyViolation where the organisation does not exist.
         """
         login = login_name("analyst", organisation_id=organisation_id)
-        with psycopg.connect(server_url(self.admin_url)) as connection:
-            connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
-            found = connection.execute("select 1 from pg_roles where rolname = %s", [login]).fetchone()
-            self._ensure(connection, login, ANALYST_ROLE, exists=found is not None)
         with psycopg.connect(self.admin_url) as connection:
             connection.execute(
                 "insert into core.analyst_organisations (login, organisation_id) values (%s, %s)"
                 " on conflict do nothing",
                 [login, organisation_id],
             )
+        with psycopg.connect(server_url(self.admin_url)) as connection:
+            connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+            found = connection.execute("select 1 from pg_roles where rolname = %s", [login]).fetchone()
+            self._ensure(connection, login, ANALYST_ROLE, exists=found is not None)
         return self.url("analyst", organisation_id=organisation_id)
 
     def _ensure(

@@ -164,7 +164,7 @@ serverurl=unix://{_value(socket)}
 
 
 def _program_section(program: Program, log_dir: Path, rank: int) -> str:
-    variables = ",".join(f'{name}="{_value(value)}"' for name, value in sorted(program.environment.items()))
+    variables = ",".join(f"{name}={_quoted(value)}" for name, value in sorted(program.environment.items()))
     return f"""[program:{program.name}]
 command={_value(shlex.join(program.command))}
 directory={_value(program.directory)}
@@ -186,8 +186,17 @@ stdout_logfile_backups=1
 
 
 def _value(value: object) -> str:
-    """A configuration value: supervisord expands %, and takes a newline or a quote for the end."""
+    """A configuration value: supervisord expands %, ends at a newline and takes " ;" for a comment."""
     text = str(value)
-    if '"' in text or "\n" in text:
+    if "\n" in text or " ;" in text:
         raise SupervisorError(f"cannot be written into supervisord's configuration: {text!r}")
     return text.replace("%", "%%")
+
+
+def _quoted(value: str) -> str:
+    """A value of an environment list, in double quotes."""
+    if '"' in value or "\\" in value:
+        raise SupervisorError(
+            "cannot be written into supervisord's environment list: a value with a quote or backslash"
+        )
+    return f'"{_value(value)}"'
