@@ -83,6 +83,7 @@ def counting_rule(profile: MovementProfile) -> Rule:
         shortest=max(2, round(profile.tempo.shortest_ms * GRID_HZ / 1000.0)),
         longest=round(profile.tempo.longest_ms * GRID_HZ / 1000.0),
         return_share=profile.primary.return_share,
+        turn_share=profile.primary.turn_share,
     )
 
 
@@ -96,13 +97,17 @@ def measure(
     """The primary angle of N >= 1 frames, resampled, filtered and oriented."""
     primary = profile.primary
     spec = ANGLES[primary.angle]
-    seen = {side: visible(landmarks_m, needed_landmarks(primary.angle, side)) for side in SIDES}
+    counting = primary.counted_angle or primary.angle
+    needed = {side: needed_landmarks(primary.angle, side) | needed_landmarks(counting, side) for side in SIDES}
+    seen = {side: visible(landmarks_m, needed[side]) for side in SIDES}
     sides = _usable_sides(seen) if spec.sided else ("left",)
     angle: dict[str, Float64s] = {}
     counted: dict[str, Float64s] = {}
     for side in sides:
         raw = line.resample(spec.measure(body, side), seen[side])
         angle[side] = low_pass(raw, ROM_CUTOFF_HZ)
+        if counting != primary.angle:
+            raw = line.resample(ANGLES[counting].measure(body, side), seen[side])
         counted[side] = low_pass(raw, primary.cutoff_hz)
     both = np.mean(list(counted.values()), axis=0)
     falls = primary.direction == "decrease" or (primary.direction == "either" and _rest_is_high(both))

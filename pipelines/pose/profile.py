@@ -26,12 +26,14 @@ class UnknownProfileError(LookupError):
 class Primary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The angle whose excursions are the repetitions."""
 
-    angle: str
+    angle: str  # what is reported as the range of motion
+    counted_angle: str | None = None  # what repetitions are counted by, where that is another one
     sides: Literal["bilateral", "unilateral"]  # both limbs together, or one of the two at a time
     direction: Literal["increase", "decrease", "either"] = "increase"  # from rest; "either": rest is where it begins
     outward: Literal["concentric", "eccentric"] = "concentric"  # the phase that leads away from rest
-    cutoff_hz: Positive = 2.0  # low-pass for counting
+    cutoff_hz: Positive = 1.5  # low-pass for counting
     minimum_excursion_deg: Positive = 15.0
+    turn_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2  # of the patient's typical excursion: less is none
     return_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.4  # of the rise, that the way back must cover
     rom: Literal["peak", "range"] = "peak"  # report the angle's peak, or the arc it went through
 
@@ -80,7 +82,8 @@ class MovementProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     compensations: tuple[Compensation, ...] = ()
 
     def __post_init__(self) -> None:
-        for angle in (self.primary.angle, *(compensation.angle for compensation in self.compensations)):
+        named = [compensation.angle for compensation in self.compensations]
+        for angle in (self.primary.angle, self.primary.counted_angle or self.primary.angle, *named):
             if angle not in ANGLES:
                 raise ValueError(f"profile {self.name}: there is no angle {angle!r}")
 

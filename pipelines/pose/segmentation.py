@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 Float64s = NDArray[np.float64]
 
-# A turn counts when the signal comes back by this share of the patient's typical excursion.
-TURN_SHARE: Final = 0.25
 # A repetition begins and ends where this share of its excursion has been left behind / is reached again.
 ONSET_SHARE: Final = 0.08
 # Human raters cut between repetitions, in the rest; so a repetition takes in up to this much of it on either side.
@@ -38,6 +36,7 @@ class Rule(NamedTuple):
     shortest: int  # grid points
     longest: int
     return_share: float  # of the rise, that the way back must cover
+    turn_share: float  # of the typical excursion: a turn by less than this is none
 
 
 def turning_points(signal: Float64s, threshold: float) -> list[int]:
@@ -122,7 +121,7 @@ def repetitions(signal: Float64s, rule: Rule) -> list[Repetition]:
     excursion, the second counts with a threshold taken from it.
     """
     turns = turning_points(signal, rule.minimum_excursion)
-    threshold = max(rule.minimum_excursion, TURN_SHARE * _typical_excursion(signal, turns))
+    threshold = max(rule.minimum_excursion, rule.turn_share * _typical_excursion(signal, turns))
     if threshold > rule.minimum_excursion:
         turns = turning_points(signal, threshold)
     found: list[Repetition] = []
