@@ -9,6 +9,7 @@ Belongs here: the list. Does not belong here: any command.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 
 import click
@@ -20,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("infra.stack.cli:status", "Show each process of the local stack."),
     "logs": ("infra.stack.cli:logs", "Show the end of the processes' logs."),
     "psql": ("infra.stack.cli:psql", "Open psql as one of the roles."),
+    "token": ("infra.stack.cli:token", "Print an identity token for the local Core API."),
     "demo": ("infra.demo.cli:demo", "A week of three patients through the running stack."),
     "simulate": ("pipelines.simulate.cli:simulate", "Play a simulated or recorded patient to the ingest service."),
     "eval": ("pipelines.evaluate.cli:evaluate", "Count and score recorded sequences, and report the errors."),
@@ -52,8 +54,18 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """RestartiX Telemetry: pose and video events in; repetitions, form, engagement and dashboards out."""
+    if ctx.invoked_subcommand == "simulate":
+        _point_at_the_local_stack()
+
+
+def _point_at_the_local_stack() -> None:
+    """Unless told otherwise, a simulated patient talks to the local stack, whichever ports that found free."""
+    state = importlib.import_module("infra.stack.state").load_state(os.environ)
+    if state is not None:
+        os.environ.setdefault("RESTARTIX_CORE_API_URL", state.url("core_api"))
 
 
 if __name__ == "__main__":

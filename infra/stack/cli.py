@@ -1,4 +1,4 @@
-"""`restartix up`, `down`, `status`, `logs` and `psql`: the local stack from the command line.
+"""`restartix up`, `down`, `status`, `logs`, `psql` and `token`: the local stack from the command line.
 
 Belongs here: arguments in, words out. Does not belong here: how any of it is done.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+import uuid
 
 import click
 import psycopg
@@ -125,6 +127,29 @@ def psql(role: str | None, org: int | None, arguments: tuple[str, ...]) -> None:
     sys.stdout.flush()
     client = find_installation().tool("psql")
     os.execvpe(client, [client, "--dbname", url, *arguments], variables)
+
+
+@click.command()
+@click.option("--role", type=click.Choice(["patient", "specialist", "manager"]), required=True)
+@click.option("--org", type=click.IntRange(min=1), required=True, help="The organisation the person belongs to.")
+@click.option("--sub", type=click.UUID, required=True, help="The person's principal id.")
+@click.option("--hours", type=click.FloatRange(min=0.01, max=24), default=8.0, show_default=True)
+def token(role: str, org: int, sub: uuid.UUID, hours: float) -> None:
+    """Print an identity token for the local Core API, as the clinic app's identity provider would issue it.
+
+    \b
+    export RESTARTIX_IDENTITY_TOKEN=$(restartix token --role patient --org 1 --sub UUID)
+    """
+    now_s = int(time.time())
+    claims = {
+        "aud": "core-api",
+        "sub": str(sub),
+        "org": org,
+        "role": role,
+        "iat": now_s,
+        "exp": now_s + round(hours * 3600),
+    }
+    click.echo(_known_state().identity_keys.mint(claims))
 
 
 def psql_url(state: StackState, role: str, organisation_id: int | None) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from infra.stack.state import BUCKET, StackState
 
@@ -81,19 +80,13 @@ def subscriber(state: StackState) -> dict[str, str]:
 
 def orchestration(state: StackState) -> dict[str, str]:
     """The Dagster code location: sweeps as the sweeper, dbt as the analytics builder, retention on rows and bucket."""
-    builder = state.logins.url("analytics_builder")
-    parts = urlsplit(builder)
     return {
         **_service(state, "sweeper"),
         **_bucket(state),
         **dagster(state),
-        "RESTARTIX_ANALYTICS_DATABASE_URL": builder,
+        "RESTARTIX_SWEEPER_DATABASE_URL": state.logins.url("sweeper"),
+        "RESTARTIX_ANALYTICS_DATABASE_URL": state.logins.url("analytics_builder"),
         "RESTARTIX_OWNER_DATABASE_URL": state.logins.url("owner"),
-        "DBT_HOST": parts.hostname or "",
-        "DBT_PORT": str(parts.port or 5432),
-        "DBT_USER": parts.username or "",
-        "DBT_PASSWORD": parts.password or "",
-        "DBT_DATABASE": parts.path.lstrip("/"),
     }
 
 

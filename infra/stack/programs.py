@@ -88,7 +88,7 @@ def _http_services(state: StackState) -> list[Program]:
             title="Core API",
             command=gunicorn("core_api", "core_api"),
             environment=environment.core_api(state),
-            ready=lambda: http_serves(state.url("core_api")),
+            ready=lambda: http_serves(f"{state.url('core_api')}/readyz"),
             url=state.url("core_api"),
         ),
         Program(
@@ -96,7 +96,7 @@ def _http_services(state: StackState) -> list[Program]:
             title="Ingest service",
             command=gunicorn("ingest_service", "ingest"),
             environment=environment.ingest(state),
-            ready=lambda: http_serves(state.url("ingest")),
+            ready=lambda: http_serves(f"{state.url('ingest')}/readyz"),
             url=state.url("ingest"),
         ),
     ]
@@ -156,13 +156,13 @@ def _dagster(state: StackState) -> list[Program]:
 
 
 def http_serves(url: str) -> bool:
-    """Whether an HTTP GET is answered by anything but a server error."""
+    """Whether an HTTP GET succeeds now."""
     try:
         with urllib.request.urlopen(url, timeout=2):
             return True
-    except urllib.error.HTTPError as answer:
-        with answer:
-            return answer.code < 500
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        return False
     except (OSError, http.client.HTTPException):
         return False
 

@@ -136,6 +136,7 @@ class S3Server:
             "-s3.port.lance=0",
             "-master.telemetry=false",
             "-master.volumeSizeLimitMB=64",
+            "-master.electionTimeout=1s",  # it is alone: a restart need not wait 10 s for other masters
             "-webdav=false",
             "-admin.ui=false",
         ]

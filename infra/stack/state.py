@@ -31,8 +31,8 @@ SOCKET_PATH_LIMIT = 100  # sun_path holds 108 bytes; supervisord appends a proce
 
 # Where a newcomer would look first; each moves aside if it is taken, and stays where it moved.
 DEFAULT_PORTS: Mapping[str, int] = {
-    "core_api": 8080,
-    "ingest": 8090,
+    "core_api": 8000,
+    "ingest": 8100,
     "dagster": 3000,
     "dagster_code": 4266,
     "postgres": 5480,
