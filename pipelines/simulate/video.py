@@ -205,20 +205,24 @@ _FIGURES: Final = schema.PlaybackData.__struct_fields__
 
 
 def ordinary_script(rng: np.random.Generator, total_s: float, lasts_s: float) -> list[Action]:
-    """What usually happens in ``lasts_s`` seconds: a few stalls, a switch or two, perhaps a pause or a look back."""
+    """What usually happens within ``lasts_s`` seconds: a few stalls, a switch or two, perhaps a pause."""
     script: list[Action] = []
-    left_s = min(lasts_s, total_s)
+    left_s, to_play_s = lasts_s, total_s
     level = 1
-    while left_s > 0:
-        seconds = round(float(min(left_s, rng.uniform(4, 15))), 1)
-        left_s -= max(seconds, 0.1)
+    while min(left_s, to_play_s) > 0.05:
+        seconds = round(float(min(left_s, to_play_s, rng.uniform(4, 15))), 2)
         script.append(Play(seconds))
+        left_s, to_play_s = left_s - seconds, to_play_s - seconds
         chance = rng.random()
+        wait_s = 0.0
         if chance < 0.15:
-            script.append(Stall(round(float(rng.uniform(0.2, 3)), 2)))
+            wait_s = round(float(min(max(left_s, 0), rng.uniform(0.2, 3))), 2)
+            script.append(Stall(wait_s))
         elif chance < 0.35:
             level = int(np.clip(level + rng.choice([-1, 1]), 0, len(LADDER) - 1))
             script.append(Switch(level))
         elif chance < 0.4:
-            script.append(Pause(round(float(rng.uniform(1, 5)), 1)))
+            wait_s = round(float(min(max(left_s, 0), rng.uniform(1, 5))), 2)
+            script.append(Pause(wait_s))
+        left_s -= wait_s
     return script
