@@ -1,0 +1,88 @@
+"""The patient's progress: sessions done, pain before and after each, this plan week, and the streak."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from core_api.clinical.plan import Plan, Sitting
+from core_api.clinical.rounding import percent
+from core_api.clinical.streak import streak_days
+from core_api.clinical.weeks import week_number, week_span
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsDone:
+    """``percent`` is of ``total``."""
+
+    completed: int
+    skipped: int
+    total: int
+    percent: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PainPoint:
+    """One completed session on the pain trend."""
+
+    session_number: int
+    completed_at: datetime | None
+    before: int | None
+    after: int | None
+    incomplete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ThisWeek:
+    """The running plan week against the plan's frequency."""
+
+    number: int
+    starts_on: date
+    ends_on: date
+    completed: int
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What ``GET .../progress`` answers."""
+
+    patient_treatment_plan_id: int
+    treatment_plan: str
+    status: str
+    today: date
+    sessions: SessionsDone
+    pain_trend: tuple[PainPoint, ...]
+    this_week: ThisWeek
+    streak_days: int
+
+
+def progress(plan: Plan, sittings: Sequence[Sitting], today: date) -> Progress:
+    """``sittings`` in session order; ``today`` is the patient's local day."""
+    completed = [each for each in sittings if each.status == "completed"]
+    return Progress(
+        patient_treatment_plan_id=plan.id,
+        treatment_plan=plan.name,
+        status=plan.status,
+        today=today,
+        sessions=SessionsDone(
+            plan.sessions_completed,
+            plan.sessions_skipped,
+            plan.sessions_total,
+            percent(plan.sessions_completed, plan.sessions_total),
+        ),
+        pain_trend=tuple(
+            PainPoint(each.number, each.completed_at, each.pain_level_before, each.pain_level_after, each.incomplete)
+            for each in completed
+        ),
+        this_week=_this_week(plan, [each.day for each in completed], today),
+        streak_days=streak_days([each.day for each in completed], today),
+    )
+
+
+def _this_week(plan: Plan, completed_on: Sequence[date], today: date) -> ThisWeek:
+    number = week_number(plan.started_on, today)
+    done = sum(week_number(plan.started_on, day) == number for day in completed_on)
+    starts_on, ends_on = week_span(plan.started_on, number)
+    return ThisWeek(number, starts_on, ends_on, done, plan.frequency_per_week)

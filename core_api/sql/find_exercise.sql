@@ -1,0 +1,1 @@
+SELECT id FROM core.exercises WHERE organisation_id = %(organisation_id)s AND name = %(name)s ORDER BY id LIMIT 1

@@ -1,0 +1,1 @@
+SELECT id FROM core.forms WHERE id = %(form_id)s AND patient_id = %(patient_id)s

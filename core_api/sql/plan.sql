@@ -1,0 +1,8 @@
+SELECT ptp.id, ptp.organisation_id, ptp.patient_id, ptp.treatment_plan_id, tp.name AS treatment_plan_name,
+       ptp.sessions_total, ptp.sessions_completed, ptp.sessions_skipped, ptp.frequency_per_week, ptp.status,
+       ptp.started_on, ptp.ended_at, p.principal_id, p.time_zone, p.full_name_encrypted
+FROM core.patient_treatment_plans ptp
+JOIN core.patients p ON p.id = ptp.patient_id
+JOIN core.treatment_plans tp ON tp.id = ptp.treatment_plan_id
+WHERE ptp.id = %(plan_id)s
+  AND (%(principal_id)s::uuid IS NULL OR p.principal_id = %(principal_id)s)

@@ -1,0 +1,1 @@
+SELECT organisation_id, created FROM core.provision_organisation(%(name)s)

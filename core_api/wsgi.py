@@ -1,0 +1,65 @@
+"""The Core API as a server runs it: ``gunicorn -c core_api/gunicorn.conf.py core_api.wsgi:app``. Composition only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from core_api.actions.exercise_session import SessionMaker
+from core_api.app import WsgiApp, create_app
+from core_api.database import Database, open_pool
+from core_api.deps import Deps
+from core_api.encryption import ColumnCipher
+from core_api.identity import IdentityVerifier
+from core_api.jwks import KeySet, reader
+from core_api.logs import configure_logging
+from core_api.settings import Settings
+from core_api.tokens import SigningKey
+from pipelines.adapters.key_file import KeyFile
+from pipelines.adapters.s3.blob_store import S3BlobStore
+from pipelines.adapters.s3.client import connect
+from pipelines.adapters.s3.settings import S3Settings
+from pipelines.pose import profile
+
+
+def profile_json(name: str) -> str | None:
+    """A movement profile as the JSON a session freezes; None for a name no profile has."""
+    try:
+        return msgspec.json.encode(profile.load(name)).decode()
+    except profile.UnknownProfileError:
+        return None
+
+
+def build(environ: Mapping[str, str]) -> Deps:
+    """Everything the app needs, from the environment. Raises ``SettingInvalid`` and what the named files raise."""
+    settings, s3 = Settings.from_env(environ), S3Settings.from_env(environ)
+    return Deps(
+        settings=settings,
+        database=Database(open_pool(settings)),
+        verifier=IdentityVerifier(KeySet(reader(settings.identity_jwks), time.monotonic), settings.identity_issuer),
+        sessions=SessionMaker(
+            signing_key=SigningKey.from_pem(Path(settings.session_signing_key).read_bytes()),
+            token_issuer=settings.token_issuer,
+            profile_json=profile_json,
+            new_session_id=uuid.uuid4,
+        ),
+        cipher=ColumnCipher(KeyFile.read(Path(settings.key_file), secrets.token_bytes), secrets.token_bytes),
+        blobs=S3BlobStore(connect(s3), s3),
+        now=lambda: datetime.now(UTC),
+    )
+
+
+def get_app() -> WsgiApp:
+    """The app over this process's environment."""
+    configure_logging()
+    return create_app(build(os.environ))
+
+
+app = get_app()
