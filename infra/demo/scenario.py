@@ -23,7 +23,6 @@ class ExercisePlay:
     faults: dict[str, float] = field(default_factory=dict)
     ending: Ending = "completed"
     reps_until_ending: int | None = None
-    stalls: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +112,7 @@ PATIENTS = (
                 pain_level_after=4,
                 perceived_difficulty=6,
                 exercises=(
-                    ExercisePlay(exercise="deep_squat", reps=10, stalls=2),
+                    ExercisePlay(exercise="deep_squat", reps=10),
                     ExercisePlay(exercise="straight_leg_raise", reps=8, ending="abandoned", reps_until_ending=4),
                 ),
             ),
@@ -189,7 +188,7 @@ PATIENTS = (
                 pain_level_after=5,
                 perceived_difficulty=6,
                 exercises=(
-                    ExercisePlay(exercise="shoulder_abduction", reps=10, stalls=1),
+                    ExercisePlay(exercise="shoulder_abduction", reps=10),
                     ExercisePlay(exercise="sit_to_stand", reps=10),
                 ),
             ),

@@ -24,7 +24,8 @@ from infra.stack.s3 import S3UnavailableError
 from infra.stack.state import StackState, load_state
 from infra.stack.supervisor import Supervisor, SupervisorError
 
-_EXPECTED = (
+# What a person may meet: told in one sentence, without a traceback.
+EXPECTED_ERRORS = (
     StackError,
     SupervisorError,
     MigrationError,
@@ -44,7 +45,7 @@ def up() -> None:
     click.echo("Starting the local stack:")
     try:
         state = start_stack(os.environ, click.echo)
-    except _EXPECTED as error:
+    except EXPECTED_ERRORS as error:
         raise click.ClickException(f"{error}\n\nWhat did start is still there: `make status`, `make down`.") from error
     click.echo(
         f"\nReady. Core API {state.url('core_api')}, ingest {state.url('ingest')}, Dagster {state.url('dagster')}\n"
@@ -57,7 +58,7 @@ def down() -> None:
     """Stop the local stack; its data stays."""
     try:
         stop_stack(os.environ, click.echo)
-    except _EXPECTED as error:
+    except EXPECTED_ERRORS as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -119,7 +120,7 @@ def psql(role: str | None, org: int | None, arguments: tuple[str, ...]) -> None:
         url = psql_url(state, role, org)
     except psycopg.errors.ForeignKeyViolation as error:
         raise click.ClickException(f"there is no organisation {org}") from error
-    except _EXPECTED as error:
+    except EXPECTED_ERRORS as error:
         raise click.ClickException(str(error)) from error
     variables = dict(os.environ)
     if org is not None and role not in ("admin", "analyst"):
