@@ -25,8 +25,8 @@ UPPER_ARM: Final = 0.186
 FOREARM: Final = 0.146
 THIGH: Final = 0.245
 SHANK: Final = 0.246
-HALF_SHOULDERS: Final = 0.110
-HALF_HIPS: Final = 0.055
+HALF_SHOULDERS: Final = 0.104
+HALF_HIPS: Final = 0.058
 ANKLE_HEIGHT: Final = 0.039
 
 _LEFT: Final = np.array([1.0, 0.0, 0.0])

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from pipelines.pose.landmarks import COLUMN_COUNT, LANDMARK_COUNT, SIDES, VISIBILITY, Z
 from pipelines.simulate import body
@@ -186,10 +187,8 @@ def _seen(truth: NDArray[np.float64], performance: Performance, rng: np.random.G
     """What the estimator reports, float32 [N, 33, 4]: correlated noise, a fixed error a landmark, and visibility."""
     seen = np.empty((len(truth), LANDMARK_COUNT, COLUMN_COUNT), dtype=np.float32)
     noise = rng.standard_normal(truth.shape, dtype=np.float32) * np.float32(performance.noise_m)
-    fresh = np.float32(np.sqrt(1 - _NOISE_MEMORY**2))
-    noise[1:] *= fresh
-    for frame in range(1, len(noise)):
-        noise[frame] += np.float32(_NOISE_MEMORY) * noise[frame - 1]
+    noise[1:] *= np.float32(np.sqrt(1 - _NOISE_MEMORY**2))
+    noise = lfilter([1.0], [1.0, -_NOISE_MEMORY], noise, axis=0).astype(np.float32)
     noise += rng.standard_normal((1, LANDMARK_COUNT, 3), dtype=np.float32) * np.float32(performance.noise_m)
     noise[..., Z] *= np.float32(_DEPTH_NOISE)
     seen[..., :3] = truth + noise

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from pipelines.pose.coordinates import WORLD_M, to_world_m
 from pipelines.pose.landmarks import COLUMN_COUNT, LANDMARK_COUNT, NAMES
 
+MAX_DURATION_MS: Final = 3 * 3600 * 1000
 MAX_FRAMES: Final = 3 * 3600 * 120
 _COLUMNS: Final = ("x", "y", "z", "visibility")
 
@@ -71,13 +73,15 @@ def load(path: Path, coord: str | None = None, frame_w: float | None = None, fra
     try:
         arrays = _read_parquet(path) if path.suffix == ".parquet" else _read_npz(path)
         landmarks = to_world_m(arrays["landmarks"].astype(np.float32), coord, frame_w, frame_h)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        times = arrays["timestamp_ms"].astype(np.int64)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, pa.ArrowException) as error:
         raise RecordingUnreadable(f"{path.name}: {error}") from error
-    times = arrays["timestamp_ms"].astype(np.int64)
     if len(times) != len(landmarks) or not 1 <= len(times) <= MAX_FRAMES:
         raise RecordingUnreadable(f"{path.name}: {len(landmarks)} frames and {len(times)} times")
     if np.any(np.diff(times) < 0) or not np.all(np.isfinite(landmarks)):
         raise RecordingUnreadable(f"{path.name}: times go back, or a coordinate is not a number")
+    if times[-1] - times[0] >= MAX_DURATION_MS:
+        raise RecordingUnreadable(f"{path.name}: longer than the three hours a session may last")
     bounds = None
     if "rep_start_ms" in arrays and "rep_end_ms" in arrays:
         bounds = np.stack((arrays["rep_start_ms"], arrays["rep_end_ms"]), axis=1).astype(np.int64) - times[0]
