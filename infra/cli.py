@@ -31,6 +31,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "retention": ("pipelines.retention.cli:retention", "Apply or show the retention policy."),
 }
 
+# Typed by hand, these work on the local stack unless the environment says otherwise: command -> in environment.py.
+ON_THE_LOCAL_STACK: Mapping[str, str] = {
+    "simulate": "simulator",
+    "sweep": "orchestration",
+    "retention": "orchestration",
+}
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported on use."""
@@ -57,15 +64,21 @@ class LazyGroup(click.Group):
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """RestartiX Telemetry: pose and video events in; repetitions, form, engagement and dashboards out."""
-    if ctx.invoked_subcommand == "simulate":
-        _point_at_the_local_stack()
+    process = ON_THE_LOCAL_STACK.get(ctx.invoked_subcommand or "")
+    if process is not None:
+        _point_at_the_local_stack(process)
 
 
-def _point_at_the_local_stack() -> None:
-    """Unless told otherwise, a simulated patient talks to the local stack, whichever ports that found free."""
-    state = importlib.import_module("infra.stack.state").load_state(os.environ)
-    if state is not None:
-        os.environ.setdefault("RESTARTIX_CORE_API_URL", state.url("core_api"))
+def _point_at_the_local_stack(process: str) -> None:
+    """Tell this process what the local stack would tell `process`, if there is one and nothing was told before."""
+    told = any(name in os.environ for name in ("RESTARTIX_DATABASE_URL", "RESTARTIX_CORE_API_URL"))
+    state = None if told else importlib.import_module("infra.stack.state").load_state(os.environ)
+    if state is None:
+        return
+    variables = getattr(importlib.import_module("infra.stack.environment"), process)(state)
+    for name, value in variables.items():
+        if name.startswith(("RESTARTIX_", "AWS_")):
+            os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,11 @@ def orchestration(state: StackState) -> dict[str, str]:
     }
 
 
+def simulator(state: StackState) -> dict[str, str]:
+    """A patient at home: addresses, and no key to anything."""
+    return {**base(state), "RESTARTIX_CORE_API_URL": state.url("core_api"), "RESTARTIX_INGEST_URL": state.url("ingest")}
+
+
 def dagster(state: StackState) -> dict[str, str]:
     """The Dagster web server and daemon: they reach the code location, never a store."""
     return {**base(state), "DAGSTER_HOME": str(state.folder("dagster")), "DAGSTER_DISABLE_TELEMETRY": "1"}

@@ -6,6 +6,7 @@ import importlib
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import click
 import grimp
@@ -45,11 +46,11 @@ def test_help_names_every_command_without_importing_any(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
-def test_every_command_is_there_and_explains_itself(name: str) -> None:
+def test_every_command_is_there_and_explains_itself(name: str, tmp_path: Path) -> None:
     module_name, attribute = cli.COMMANDS[name][0].split(":")
     command = getattr(importlib.import_module(module_name), attribute)
     assert isinstance(command, click.Command)
-    result = CliRunner().invoke(cli.main, [name, "--help"])
+    result = CliRunner(env={"RESTARTIX_STATE": str(tmp_path)}).invoke(cli.main, [name, "--help"])
     assert result.exit_code == 0, result.output
     assert command.help, f"`restartix {name} --help` has nothing to say"
 
