@@ -26,7 +26,7 @@ from pipelines.simulate.delivery import PlayReport
 from pipelines.simulate.options import CommandWithFaults, file_options, patient_options, way_options
 from pipelines.simulate.performance import Performance, perform
 from pipelines.simulate.player import Ending, Job, PlayOptions, play_many
-from pipelines.simulate.portal import Portal, PortalRefused, Ticket
+from pipelines.simulate.portal import Portal, PortalRefused, Ticket, http_client
 from pipelines.simulate.recording import Recording
 
 _EPILOG = """\b
@@ -66,11 +66,12 @@ def simulate(**options: Any) -> None:  # noqa: ANN401
         _write(made, options["save"], console)
         return
     try:
-        portals, tickets = _tickets(options)
-        reports = _play(made, tickets, options, console)
-        if options["complete"]:
-            for portal, treatment_session_id in portals:
-                portal.complete(treatment_session_id, pain_level_after=options["pain_after"])
+        with http_client(options["core_api"]) as client:
+            portals, tickets = _tickets(options, client)
+            reports = _play(made, tickets, options, console)
+            if options["complete"]:
+                for portal, treatment_session_id in portals:
+                    portal.complete(treatment_session_id, pain_level_after=options["pain_after"])
     except (PortalRefused, httpx.HTTPError) as error:
         raise click.ClickException(f"{type(error).__name__}: {error}") from error
     if options["as_json"]:
@@ -108,7 +109,7 @@ def _write(made: Sequence[Recording], target: Path | None, console: Console) -> 
         )
 
 
-def _tickets(options: dict[str, Any]) -> tuple[list[tuple[Portal, int]], list[Ticket]]:
+def _tickets(options: dict[str, Any], client: httpx.Client) -> tuple[list[tuple[Portal, int]], list[Ticket]]:
     """A session a patient, and the treatment sessions opened for them."""
     patients: int = options["patients"]
     if options["tokens"]:
@@ -129,7 +130,7 @@ def _tickets(options: dict[str, Any]) -> tuple[list[tuple[Portal, int]], list[Ti
     portals: list[tuple[Portal, int]] = []
     tickets: list[Ticket] = []
     for number, plan in enumerate(plans):
-        portal = Portal(options["core_api"], identities[number % len(identities)])
+        portal = Portal(options["core_api"], identities[number % len(identities)], client)
         opened = portal.open_session(plan, pain_level_before=options["pain_before"])
         portals.append((portal, int(opened["id"])))
         tickets.append(portal.start_exercise(int(opened["id"]), options["exercise_id"]))

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -228,8 +229,9 @@ def play_many(jobs: Sequence[Job], client: httpx.Client | None = None) -> list[P
     if not jobs:
         return []
     threads = min(len(jobs), MAX_THREADS)
-    player = Player(client or http_client(jobs[0].ticket.ingest_url, max_connections=threads))
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="patient") as pool:
+    own = nullcontext(client) if client else http_client(jobs[0].ticket.ingest_url, max_connections=threads)
+    with own as shared, ThreadPoolExecutor(max_workers=threads, thread_name_prefix="patient") as pool:
+        player = Player(shared)
         futures = [
             pool.submit(player.play, job.ticket, job.recording, job.options, job.seed, job.on_batch) for job in jobs
         ]

@@ -70,11 +70,14 @@ def problem(response: httpx.Response) -> PortalRefused:
 
 
 class Portal:
-    """One person's way to the Core API. Every method raises ``PortalRefused`` or ``httpx.HTTPError``."""
+    """One person's way to the Core API. Every call raises ``PortalRefused`` or ``httpx.HTTPError``.
 
-    def __init__(self, core_api_url: str, identity_token: str, client: httpx.Client | None = None) -> None:
+    The client (see ``http_client``) may be shared by many and is the caller's to close.
+    """
+
+    def __init__(self, core_api_url: str, identity_token: str, client: httpx.Client) -> None:
         self._url = core_api_url.rstrip("/")
-        self._client = client or http_client(core_api_url)
+        self._client = client
         self._headers = {"Authorization": f"Bearer {identity_token}"}
 
     def open_session(
