@@ -55,6 +55,11 @@ def _degrees(opposite: Signal, adjacent: Signal) -> Signal:
     return angle
 
 
+def _turned_from(angle: Signal, lowest: float) -> Signal:
+    """The same direction counted from ``lowest`` to ``lowest + 360``: the jump goes where no joint can reach."""
+    return np.where(angle < np.float32(lowest), angle + np.float32(360.0), angle)
+
+
 class Body:
     """The landmarks of N frames, and the axes derived from them, each worked out once and only when asked for.
 
@@ -147,19 +152,21 @@ def shoulder_elevation(body: Body, side: str) -> Signal:
 
 
 def shoulder_flexion(body: Body, side: str) -> Signal:
-    """Upper arm in the sagittal plane, against the vertical: positive forward, negative backward (extension)."""
+    """Upper arm in the sagittal plane, against the vertical: 0 hanging, 90 ahead, 180 overhead, negative backward."""
     arm = body.segment("shoulder", "elbow", side)
-    return _degrees(_dot(arm, body.forward), arm[1])
+    return _turned_from(_degrees(_dot(arm, body.forward), arm[1]), -90.0)
+
+
+def arm_forward(body: Body, side: str) -> Signal:
+    """Upper arm out of the frontal plane, -90..90: positive in front of it, negative behind. Defined in every pose."""
+    arm = body.segment("shoulder", "elbow", side)
+    ahead = _dot(arm, body.forward)
+    return _degrees(ahead, np.sqrt(np.maximum(_dot(arm, arm) - ahead * ahead, 0.0)))
 
 
 def shoulder_extension(body: Body, side: str) -> Signal:
-    return -shoulder_flexion(body, side)
-
-
-def shoulder_plane(body: Body, side: str) -> Signal:
-    """Plane of elevation: 0 straight out to the side, 90 straight ahead. Means little while the arm hangs."""
-    arm = body.segment("shoulder", "elbow", side)
-    return _degrees(_dot(arm, body.forward), _dot(arm, body.outward(side)))
+    """Upper arm behind the frontal plane."""
+    return -arm_forward(body, side)
 
 
 def shoulder_rotation(body: Body, side: str) -> Signal:
@@ -171,7 +178,8 @@ def shoulder_rotation(body: Body, side: str) -> Signal:
     forearm = body.segment("elbow", "wrist", side)
     across = forearm - arm * _dot(forearm, arm)
     bent = _length(across) / np.maximum(_length(forearm), SMALLEST_LENGTH_M) / np.float32(0.7)
-    return _degrees(-across[1], _dot(across, body.forward)) * np.minimum(bent, np.float32(1.0))
+    rotation = _turned_from(_degrees(-across[1], _dot(across, body.forward)), -135.0)
+    return rotation * np.minimum(bent, np.float32(1.0))
 
 
 def forearm_elevation(body: Body, side: str) -> Signal:
@@ -276,7 +284,7 @@ ANGLES: Final[dict[str, Angle]] = {
     "shoulder_elevation": Angle(shoulder_elevation, ("hip", *_ARM), planar=True),
     "shoulder_flexion": Angle(shoulder_flexion, _ARM, planar=True),
     "shoulder_extension": Angle(shoulder_extension, _ARM, planar=True),
-    "shoulder_plane": Angle(shoulder_plane, _ARM, planar=True),
+    "arm_forward": Angle(arm_forward, _ARM, planar=True),
     "shoulder_rotation": Angle(shoulder_rotation, ("shoulder", "elbow", "wrist"), planar=True),
     "forearm_elevation": Angle(forearm_elevation, ("elbow", "wrist")),
     "thigh_elevation": Angle(thigh_elevation, _LEG),

@@ -56,15 +56,26 @@ class Tempo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     weight: NotNegative = 0.5
 
 
+class Consistency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much the range of motion may differ from one repetition to the next (standard deviation in a session).
+
+    5 degrees is what one examiner's repeated goniometry differs by (Gajdosik and Bohannon, Phys Ther 1987).
+    """
+
+    allowed_deg: NotNegative = 5.0
+    severe_deg: Positive = 10.0
+    weight: NotNegative = 0.5
+
+
 class Compensation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A named way of cheating: an angle that moves more than ``allowed_deg`` during the repetition."""
+    """A named fault: an angle that moves more (or, where ``direction`` is "short", less) than it should."""
 
     name: str
     angle: str
     side: Literal["working", "other", "each"] = "working"  # "each": the worse of the two
-    direction: Literal["over", "under", "either"] = "over"
-    reference: Literal["rest", "neutral"] = "rest"  # against the angle at the repetition's start, or against 0
-    allowed_deg: NotNegative
+    # Measured over one repetition, against the angle at its start: the rise, the fall, or the whole arc.
+    direction: Literal["over", "under", "either", "short"] = "over"
+    allowed_deg: NotNegative  # for "short": the least arc that is asked for
     severe_deg: Positive  # this far beyond ``allowed_deg`` costs one unit of penalty
     weight: NotNegative = 1.0
 
@@ -79,6 +90,7 @@ class MovementProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     primary: Primary
     target: Target | None = None
     tempo: Tempo = msgspec.field(default_factory=Tempo)
+    consistency: Consistency = msgspec.field(default_factory=Consistency)
     compensations: tuple[Compensation, ...] = ()
 
     def __post_init__(self) -> None:
