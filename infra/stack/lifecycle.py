@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,14 +18,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from infra.stack import environment
+from infra.stack import environment, tether
 from infra.stack.migrate import migrate
 from infra.stack.programs import Program, servers, services
 from infra.stack.s3 import prepare_bucket
-from infra.stack.state import BUCKET, StackState, load_state, prepare_state
+from infra.stack.state import BUCKET, StackState, load_state, prepare_state, state_directory
 from infra.stack.supervisor import ENDED_STATES, Supervisor
 
 LOG_TAIL_LINES = 25
+DAGSTER_STORAGE_S = 120
 
 Say = Callable[[str], None]
 
@@ -36,21 +40,22 @@ def up(environ: Mapping[str, str], say: Say) -> StackState:
 
     Raises StackError, or the error of the step that failed; what was started stays, to be looked at or stopped.
     """
-    found = load_state(environ)
-    running = found is not None and Supervisor(found).is_running()
-    state = prepare_state(environ, running=running)
-    with _alone(state):
+    with _alone(environ):
+        found = load_state(environ)
+        state = prepare_state(environ, running=found is not None and Supervisor(found).is_running())
         supervisor = Supervisor(state)
-        own_servers, own_services = servers(state), services(state)
+        own_servers, stages = servers(state), services(state)
         _prepare_folders(state)
-        supervisor.configure([*own_servers, *own_services])
+        supervisor.configure([*own_servers, *itertools.chain.from_iterable(stages)])
         if supervisor.is_running():
             supervisor.reread()
         else:
             supervisor.launch(environ=environment.base(state))
-        _start(supervisor, own_servers, say)
-        _prepare_stores(state, say)
-        _start(supervisor, own_services, say)
+        with _dagster_storage(state):
+            _start(supervisor, own_servers, say)
+            _prepare_stores(state, say)
+        for stage in stages:
+            _start(supervisor, stage, say)
     return state
 
 
@@ -60,7 +65,7 @@ def down(environ: Mapping[str, str], say: Say) -> bool:
     if state is None or not Supervisor(state).is_running():
         say("The stack is not running.")
         return False
-    with _alone(state):
+    with _alone(environ):
         began = time.monotonic()
         Supervisor(state).shutdown()
         server = state.s3_server
@@ -71,13 +76,15 @@ def down(environ: Mapping[str, str], say: Say) -> bool:
 
 
 def all_programs(state: StackState) -> list[Program]:
-    return [*servers(state), *services(state)]
+    return [*servers(state), *itertools.chain.from_iterable(services(state))]
 
 
 @contextlib.contextmanager
-def _alone(state: StackState) -> Iterator[None]:
+def _alone(environ: Mapping[str, str]) -> Iterator[None]:
     """One `up` or `down` at a time a state folder; a second one waits its turn."""
-    with (state.folder("run") / "lock").open("w") as lock:
+    directory = state_directory(environ)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -92,7 +99,7 @@ def _prepare_folders(state: StackState) -> None:
 
 
 def _prepare_dagster(state: StackState) -> None:
-    """Dagster's two files, and its storage: made once, here, because its processes would all make it at once."""
+    """Dagster's two files: where the code is served, and how much may run at once."""
     home = state.folder("dagster")
     host, port = "127.0.0.1", state.ports["dagster_code"]
     workspace = {"load_from": [{"grpc_server": {"host": host, "port": port, "location_name": "telemetry"}}]}
@@ -100,15 +107,34 @@ def _prepare_dagster(state: StackState) -> None:
     # One run at a time: the machine is shared with the services. Dagster reports usage to its maker unless told not to.
     settings = {"telemetry": {"enabled": False}, "concurrency": {"runs": {"max_concurrent_runs": 1}}}
     (home / "dagster.yaml").write_bytes(msgspec.yaml.encode(settings))
-    made = home / ".storage-made"
+
+
+@contextlib.contextmanager
+def _dagster_storage(state: StackState) -> Iterator[None]:
+    """Dagster's storage, made beside the block: by one process and once, because Dagster's own would race to make it.
+
+    Raises StackError with what Dagster said.
+    """
+    home = state.folder("dagster")
+    made, log = home / ".storage-made", state.log_dir / "dagster_storage.log"
     if made.exists():
+        yield
         return
     command = [sys.executable, "-m", "dagster", "instance", "info"]
-    done = subprocess.run(
-        command, env=environment.dagster(state), cwd=home, capture_output=True, text=True, check=False, timeout=120
-    )
-    if done.returncode != 0:
-        raise StackError(f"Dagster could not make its storage in {home}:\n{done.stdout}{done.stderr}")
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            tether.wrap(command, parent_pid=os.getpid(), on_parent_exit=signal.SIGKILL),
+            env=environment.dagster(state),
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        ) as process,
+    ):
+        yield
+        if process.wait(timeout=DAGSTER_STORAGE_S) != 0:
+            raise StackError(f"Dagster could not make its storage in {home}:\n{log.read_text()[-2000:]}")
     made.touch()
 
 

@@ -71,9 +71,11 @@ def servers(state: StackState) -> list[Program]:
     return found
 
 
-def services(state: StackState) -> list[Program]:
-    """Our own processes, and Dagster."""
-    return [*_http_services(state), *_workers(state), *_dagster(state)]
+def services(state: StackState) -> list[list[Program]]:
+    """Our own processes and Dagster, in stages: each stage is ready before the next one starts."""
+    code_server, *dagster = _dagster(state)
+    # Dagster's daemon and pages look for the code once, and then only every minute.
+    return [[*_http_services(state), *_workers(state), code_server], dagster]
 
 
 def _http_services(state: StackState) -> list[Program]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A state folder of the test's own, ports that nobody wants, and no services but those a test names."""
     monkeypatch.setattr("infra.stack.state.DEFAULT_PORTS", dict.fromkeys(DEFAULT_PORTS, 1))
     monkeypatch.setattr(lifecycle, "services", lambda _state: [])
-    monkeypatch.setattr(lifecycle, "_prepare_dagster", lambda _state: None)
+    monkeypatch.setattr(lifecycle, "_dagster_storage", lambda _state: contextlib.nullcontext())
     return {"RESTARTIX_STATE": str(tmp_path)}
 
 
@@ -45,7 +46,7 @@ def test_up_twice_then_down_then_up_again_keeps_everything(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleeper = program("sleeper", "import os, time; print(os.environ['PERCENT'], flush=True); time.sleep(600)")
-    monkeypatch.setattr(lifecycle, "services", lambda _state: [sleeper])
+    monkeypatch.setattr(lifecycle, "services", lambda _state: [[sleeper]])
     said: list[str] = []
     try:
         first = up(environ, said.append)
@@ -79,7 +80,7 @@ def test_a_process_that_fails_is_shown_with_its_last_words_and_can_be_mended(
     mended = program("broken", "import time; time.sleep(600)")
     monkeypatch.setattr(lifecycle, "servers", lambda _state: [])
     monkeypatch.setattr(lifecycle, "_prepare_stores", lambda _state, _say: None)
-    monkeypatch.setattr(lifecycle, "services", lambda _state: [broken])
+    monkeypatch.setattr(lifecycle, "services", lambda _state: [[broken]])
     said: list[str] = []
     try:
         with pytest.raises(StackError, match="Broken did not start") as failure:
@@ -89,7 +90,7 @@ def test_a_process_that_fails_is_shown_with_its_last_words_and_can_be_mended(
         assert state is not None
         assert running_programs(state) == {"broken": "FATAL"}
 
-        monkeypatch.setattr(lifecycle, "services", lambda _state: [mended])
+        monkeypatch.setattr(lifecycle, "services", lambda _state: [[mended]])
         up(environ, said.append)
         assert running_programs(state) == {"broken": "RUNNING"}
     finally:
