@@ -1,0 +1,98 @@
+"""What a worker knows of its patients' consent, and how sure it may be. No I/O: ``consent_feed`` brings the news.
+
+Notifications arrive in commit order, so the worker's own echo is a watermark: everything committed before the echo was
+sent has been seen. Silence proves nothing; a watermark too old means consent is unknown, and nothing is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from ingest_service.sessions import PatientKey
+
+PURPOSES = ("biometric", "analytics")
+
+
+class Grant(NamedTuple):
+    """The ledger's latest row of a purpose."""
+
+    granted: bool
+    effective_at: datetime
+
+
+class LedgerRow(NamedTuple):
+    patient: PatientKey
+    purpose: str
+    grant: Grant
+
+
+class ConsentView:
+    """The ledger's state for the patients asked about, valid for one connection of the feed (a *generation*)."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._watermark_s: float | None = None
+        self._patients: dict[PatientKey, dict[str, Grant]] = {}
+        self._loading: dict[PatientKey, bool] = {}  # True: news came while the ledger was being read
+
+    def reset(self) -> None:
+        """Forget everything: the feed was interrupted, and what was missed is unknown."""
+        self.generation += 1
+        self._watermark_s = None
+        self._patients.clear()
+        self._loading.clear()
+
+    def echoed(self, sent_s: float) -> None:
+        """Our own notification came back: all that was committed before ``sent_s`` (monotonic) is known."""
+        self._watermark_s = sent_s
+
+    def age_s(self, now_s: float) -> float | None:
+        """How old the knowledge is; None while there is none."""
+        return None if self._watermark_s is None else now_s - self._watermark_s
+
+    def find(self, patient: PatientKey) -> Mapping[str, Grant] | None:
+        return self._patients.get(patient)
+
+    def begin_load(self, patients: Iterable[PatientKey]) -> int:
+        """To be called before the ledger is read for these patients; gives the generation ``finish_load`` needs."""
+        for patient in patients:
+            self._loading[patient] = False
+        return self.generation
+
+    def finish_load(
+        self, generation: int, patients: Iterable[PatientKey], rows: Iterable[LedgerRow]
+    ) -> list[PatientKey]:
+        """Take over what was read. Gives the patients who must be read again, because news came meanwhile."""
+        if generation != self.generation:
+            return []
+        found: dict[PatientKey, dict[str, Grant]] = {patient: {} for patient in patients}
+        for row in rows:
+            found[row.patient][row.purpose] = row.grant
+        again = []
+        for patient, grants in found.items():
+            if self._loading.pop(patient, False):
+                again.append(patient)
+            else:
+                self._patients[patient] = grants
+        return again
+
+    def notified(self, row: LedgerRow) -> bool:
+        """News of one patient; False if nobody here asked about them."""
+        patient, purpose, grant = row
+        if patient in self._loading:
+            self._loading[patient] = True
+        grants = self._patients.get(patient)
+        if grants is None:
+            return False
+        held = grants.get(purpose)
+        if held is not None and held.granted and grant.granted:
+            return True  # given again while given: it has held since the first time
+        grants[purpose] = grant
+        return True
+
+    def keep_only(self, patients: set[PatientKey]) -> None:
+        """Forget patients without a live session."""
+        for patient in self._patients.keys() - patients:
+            del self._patients[patient]

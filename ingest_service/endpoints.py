@@ -1,0 +1,211 @@
+"""The three endpoints: a request in, a durable record, an answer. No Postgres and no S3 on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from time import perf_counter
+from typing import NamedTuple
+from uuid import UUID
+
+import falcon
+import msgspec
+import xxhash
+
+from ingest_service.admission import Admission
+from ingest_service.ending import Ender
+from ingest_service.metrics import Metrics
+from ingest_service.problems import ProblemError
+from ingest_service.requests import read_body, require_media_type
+from ingest_service.sessions import Session
+from ingest_service.settings import Settings
+from ingest_service.tokens import TokenVerifier
+from pipelines.media import events
+from pipelines.ports.landing import (
+    LandingBusyError,
+    LandingError,
+    LandingFullError,
+    LandingLog,
+    RecordKind,
+)
+from pipelines.pose import wire
+
+END_REASONS = ("completed", "abandoned")
+_JSON = "application/json"
+
+
+class Intake(NamedTuple):
+    """What the endpoints share."""
+
+    settings: Settings
+    tokens: TokenVerifier
+    admission: Admission
+    landing: LandingLog
+    metrics: Metrics
+    touched: Callable[[UUID, datetime], None]
+    now: Callable[[], datetime]
+
+    def land(self, session: Session, kind: RecordKind, payload_hash: bytes, body: bytes, started_s: float) -> None:
+        """Make the record durable and count it. Raises ``ProblemError`` 503."""
+        received_at = self.now()
+        try:
+            self.landing.append(session.header, kind, received_at, payload_hash, body)
+        except LandingError as error:
+            raise landing_problem(error, self.settings.retry_after_s) from error
+        session_id = session.header.session_id
+        self.touched(session_id, received_at)
+        self.metrics.accepted.labels(kind).inc()
+        self.metrics.received_bytes.inc(len(body))
+        self.metrics.acknowledge_s.observe(perf_counter() - started_s)
+
+
+def landing_problem(error: LandingError, retry_after_s: int) -> ProblemError:
+    """What the sender is told: keep it and come back, at another worker perhaps."""
+    if isinstance(error, LandingFullError):
+        return ProblemError(503, "disk_full", "this node has no room for more", retry_after_s)
+    if isinstance(error, LandingBusyError):
+        return ProblemError(503, "disk_busy", "too much waits for this node's disk", retry_after_s)
+    return ProblemError(503, "disk_failed", "this node's disk failed", retry_after_s)
+
+
+class PoseFrames:
+    """``POST /v1/pose/frames``: one binary batch; 204 means fsynced."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        started_s = perf_counter()
+        intake = self._intake
+        now_s = intake.now().timestamp()
+        claims = intake.tokens.verify(req.auth, now_s)
+        require_media_type(req, "application/octet-stream")
+        body = read_body(req, intake.settings.body_max_bytes)
+        intake.admission.at_home(claims)
+        session = intake.admission.session(claims, now_s)
+        intake.admission.permit(session, "biometric", now_s)
+        try:
+            payload_hash = wire.decode(body, intake.settings.wire).payload_hash
+        except wire.WireUndecodable as error:
+            raise ProblemError(400, error.code, error.detail) from None
+        except wire.WireOutOfBounds as error:
+            raise ProblemError(422, error.code, error.detail) from None
+        if payload_hash in session.recent:
+            intake.land(session, RecordKind.DUPLICATE, payload_hash, b"", started_s)
+        else:
+            intake.land(session, RecordKind.BATCH, payload_hash, body, started_s)
+            # Only now: while the first copy is not durable, a second is not its duplicate.
+            session.recent.add(payload_hash)
+        if (seq := req.get_header("Batch-Seq")) and seq.isdecimal() and len(seq) < 10:
+            intake.metrics.sequence_gaps.inc(session.gap_before(int(seq)))
+        resp.status = falcon.HTTP_204
+
+
+class MediaEvents:
+    """``POST /v1/media/events``: one event or an array; 204 means fsynced. Stored as canonical JSON."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        started_s = perf_counter()
+        intake = self._intake
+        now_s = intake.now().timestamp()
+        claims = intake.tokens.verify(req.auth, now_s)
+        require_media_type(req, _JSON)
+        body = read_body(req, intake.settings.body_max_bytes)
+        # Decoded early because an event names its session, and that comes before consent; other faults come last.
+        decoded = self._decode(body, claims.header.session_id)
+        intake.admission.at_home(claims)
+        session = intake.admission.session(claims, now_s)
+        intake.admission.permit(session, "analytics", now_s)
+        if isinstance(decoded, ProblemError):
+            raise decoded
+        intake.metrics.unknown_fields.inc(decoded.unknown_field_count)
+        canonical = b"[" + b",".join(map(events.encode, decoded.events)) + b"]"
+        intake.land(session, RecordKind.MEDIA, xxhash.xxh3_128_digest(canonical), canonical, started_s)
+        resp.status = falcon.HTTP_204
+
+    def _decode(self, body: bytes, session_id: UUID) -> events.DecodedEvents | ProblemError:
+        try:
+            return events.decode(body, session_id, self._intake.settings.media_events_max)
+        except events.MediaSessionMismatch as error:
+            raise ProblemError(403, "session_mismatch", str(error)) from None
+        except events.MediaUndecodable as error:
+            return ProblemError(400, "json_undecodable", error.detail)
+        except events.MediaInvalid as error:
+            return ProblemError(422, "event_invalid", str(error))
+
+
+class _EndRequest(msgspec.Struct):
+    reason: str = "completed"
+
+
+class SessionEnd:
+    """``POST /v1/sessions/{id}/end``: 202 with the end that stands. Consent is not asked: anyone may stop."""
+
+    def __init__(self, intake: Intake, ender: Ender) -> None:
+        self._intake = intake
+        self._ender = ender
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, session_id: UUID) -> None:
+        started_s = perf_counter()
+        intake = self._intake
+        claims = intake.tokens.verify(req.auth, intake.now().timestamp())
+        declared = (req.content_type or "").strip()
+        if declared:
+            require_media_type(req, _JSON)
+        body = read_body(req, intake.settings.body_max_bytes)
+        intake.admission.at_home(claims, session_id)
+        reason = _end_reason(body)
+        try:
+            end = self._ender.end(claims.header, reason)
+        except LandingError as error:
+            raise landing_problem(error, intake.settings.retry_after_s) from error
+        intake.metrics.accepted.labels(RecordKind.END).inc()
+        intake.metrics.acknowledge_s.observe(perf_counter() - started_s)
+        resp.status = falcon.HTTP_202
+        resp.content_type = _JSON
+        resp.data = msgspec.json.encode(
+            {"session_id": session_id, "state": "ended", "end_reason": end.reason, "ended_at": end.ended_at}
+        )
+
+
+def _end_reason(body: bytes) -> str:
+    if not body.strip():
+        return "completed"
+    try:
+        reason = msgspec.json.decode(body, type=_EndRequest).reason
+    except msgspec.ValidationError as error:
+        raise ProblemError(422, "end_invalid", str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(400, "json_undecodable", str(error)) from None
+    if reason not in END_REASONS:
+        raise ProblemError(422, "end_invalid", f"reason must be one of {', '.join(END_REASONS)}")
+    return reason
+
+
+class Health:
+    """``/healthz``: this process can still do its work; ``/readyz``: send it traffic; ``/metrics``: Prometheus."""
+
+    def __init__(self, metrics: Metrics, fatal: Callable[[], str | None], not_ready: Callable[[], list[str]]) -> None:
+        self._metrics = metrics
+        self._fatal = fatal
+        self._not_ready = not_ready
+
+    def on_get_healthz(self, _: falcon.Request, resp: falcon.Response) -> None:
+        if (why := self._fatal()) is not None:
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "disk_failed", why)
+        resp.content_type = _JSON
+        resp.data = b'{"status":"ok"}'
+
+    def on_get_readyz(self, _: falcon.Request, resp: falcon.Response) -> None:
+        if reasons := self._not_ready():
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", ", ".join(reasons))
+        resp.content_type = _JSON
+        resp.data = b'{"status":"ready"}'
+
+    def on_get_metrics(self, _: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
+        resp.data = self._metrics.exposition()

@@ -1,0 +1,51 @@
+# ruff: noqa: N999 - the name gunicorn looks for
+"""gunicorn for the ingest service: gevent workers, patched before anything else is imported."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import os  # noqa: E402
+import shutil  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+# One landmark array is small work; BLAS threads would only fight the workers for their cores.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+_metrics_dir = Path(os.environ.get("RESTARTIX_DATA_DIR", ".")) / "metrics"
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_dir))
+
+bind = os.environ.get("RESTARTIX_BIND", "127.0.0.1:8090")
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+worker_class = "gevent"
+worker_connections = 2000
+keepalive = 75  # a browser sends a batch a second; it should not connect anew
+timeout = 120  # covers a worker's recovery, which comes before it serves
+graceful_timeout = 30
+limit_request_line = 2048
+limit_request_fields = 50
+limit_request_field_size = 8190
+control_socket_disable = True
+accesslog = None
+preload_app = False  # the log, the keys and every connection belong to the worker that serves
+
+
+def on_starting(server: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's hook
+    """Metrics files of a former life would be counted as living workers."""
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700, parents=True)
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's hook
+    from prometheus_client import multiprocess  # noqa: PLC0415 - not needed where nobody dies
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's hook
+    from ingest_service import wsgi  # noqa: PLC0415 - belongs to the worker
+
+    wsgi.close()

@@ -1,0 +1,111 @@
+"""The live sessions of a worker: what it must remember from request to request, in bounded memory. No I/O."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import UUID
+
+from ingest_service.claims import Claims
+from pipelines.landing.recent import RecentHashes
+from pipelines.ports.landing import SessionHeader
+
+PatientKey = tuple[int, UUID]
+
+
+class Session:
+    """One live session. ``withdrawn``: purposes withdrawn since it began; they stay so until a new session."""
+
+    __slots__ = (
+        "_allowance",
+        "_allowance_at_s",
+        "denied",
+        "ended",
+        "header",
+        "last_seen_s",
+        "last_seq",
+        "minted_at",
+        "recent",
+        "withdrawn",
+    )
+
+    def __init__(self, claims: Claims, now_s: float, burst: int, duplicate_window: int) -> None:
+        self.header: SessionHeader = claims.header
+        self.minted_at: datetime = claims.minted_at
+        self.recent = RecentHashes(duplicate_window)
+        self.withdrawn: frozenset[str] = frozenset()
+        self.denied: frozenset[str] = frozenset()
+        self.ended = False
+        self.last_seen_s = now_s
+        self.last_seq: int | None = None
+        self._allowance = float(burst)
+        self._allowance_at_s = now_s
+
+    @property
+    def patient(self) -> PatientKey:
+        return (self.header.organisation_id, self.header.principal_id)
+
+    def take(self, now_s: float, rate_per_s: float, burst: int) -> bool:
+        """Take one request from the session's token bucket; False when it is empty."""
+        refilled = self._allowance + (now_s - self._allowance_at_s) * rate_per_s
+        self._allowance = min(float(burst), refilled)
+        self._allowance_at_s = now_s
+        if self._allowance < 1.0:
+            return False
+        self._allowance -= 1.0
+        return True
+
+    def gap_before(self, seq: int) -> int:
+        """How many batches the sender's numbering skipped before ``seq``, as this worker sees it."""
+        last, self.last_seq = self.last_seq, max(seq, self.last_seq or 0)
+        return max(0, seq - last - 1) if last is not None else 0
+
+
+class TooManySessionsError(Exception):
+    """All places are taken by sessions that are not idle."""
+
+
+class SessionTable:
+    """Sessions by id, the longest unseen first."""
+
+    def __init__(self, count_max: int, idle_s: float, burst: int, duplicate_window: int) -> None:
+        self._count_max = count_max
+        self._idle_s = idle_s
+        self._burst = burst
+        self._duplicate_window = duplicate_window
+        self._sessions: OrderedDict[UUID, Session] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def of(self, claims: Claims, now_s: float) -> Session:
+        """The session of a verified token, made on its first request. Raises ``TooManySessionsError``."""
+        session_id = claims.header.session_id
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.last_seen_s = now_s
+            self._sessions.move_to_end(session_id)
+            return session
+        if len(self._sessions) >= self._count_max:
+            oldest = next(iter(self._sessions.values()))
+            if now_s - oldest.last_seen_s < self._idle_s and not oldest.ended:
+                raise TooManySessionsError
+            del self._sessions[oldest.header.session_id]
+        session = Session(claims, now_s, self._burst, self._duplicate_window)
+        self._sessions[session_id] = session
+        return session
+
+    def forget_idle(self, now_s: float) -> None:
+        """Forget sessions unseen for twice the idle time; one that comes back is simply made again."""
+        while self._sessions:
+            oldest = next(iter(self._sessions.values()))
+            if now_s - oldest.last_seen_s < 2 * self._idle_s:
+                return
+            del self._sessions[oldest.header.session_id]
+
+    def patients(self) -> set[PatientKey]:
+        return {session.patient for session in self._sessions.values()}

@@ -1,0 +1,195 @@
+"""Composition: one worker's service, put together from its environment. Nothing happens until ``app`` is asked for.
+
+``gunicorn -c ingest_service/gunicorn.conf.py ingest_service.wsgi:app``
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import falcon
+import structlog
+
+from ingest_service import logs, runtime
+from ingest_service.admission import Admission
+from ingest_service.app import Deps, create_app
+from ingest_service.chores import Chores
+from ingest_service.consent import Grant, LedgerRow
+from ingest_service.consent_feed import ConsentFeed
+from ingest_service.database import Database, connect
+from ingest_service.ending import Ender, WithdrawalWatch
+from ingest_service.endpoints import Health, Intake
+from ingest_service.metrics import Metrics
+from ingest_service.sessions import PatientKey, SessionTable
+from ingest_service.settings import Settings
+from ingest_service.tokens import KeySet, TokenVerifier, fetch_jwks
+from pipelines.landing import closed
+from pipelines.landing.disk import Commit, DiskLog, RunInThread, open_log
+
+log = structlog.get_logger(__name__)
+
+
+class Service(NamedTuple):
+    """A running service: the application, and how it ends."""
+
+    app: falcon.App  # type: ignore[type-arg]
+    close: Callable[[], None]
+
+
+_service: Service | None = None
+
+
+def __getattr__(name: str) -> object:
+    """``app``, made when it is first asked for: after the fork, in the worker that serves it."""
+    global _service  # noqa: PLW0603 - one process, one service
+    if name != "app":
+        raise AttributeError(name)
+    if _service is None:
+        _service = start(os.environ)
+    return _service.app
+
+
+def close() -> None:
+    """Finish what was begun; nothing is left to recover. Called when the worker exits."""
+    global _service
+    if _service is not None:
+        service, _service = _service, None
+        service.close()
+
+
+def start(environ: Mapping[str, str]) -> Service:
+    """Recover the node's log, then begin to serve. Raises ``SettingInvalid``, ``OSError``."""
+    settings = Settings.from_env(environ)
+    logs.configure()
+    metrics = Metrics()
+    thread_runner = runtime.thread_runner()
+    landing = _open_landing(settings, metrics, thread_runner)
+    writer, loader = Database(settings.database_url, "writer"), Database(settings.database_url, "consent")
+    chores = Chores(database=writer, metrics=metrics, node_id=settings.node_id)
+    sessions = SessionTable(
+        settings.open_sessions_max, settings.session_idle_s, settings.batch_burst, settings.duplicate_window
+    )
+    ender = Ender(
+        data_dir=settings.data_dir,
+        landing=landing,
+        run_in_thread=thread_runner,
+        announce=chores.ended,
+        now=_now,
+    )
+    watch = WithdrawalWatch(sessions, lambda patient: (feed.view.find(patient) or {}).items(), chores.wake)
+    feed = ConsentFeed(
+        connect=lambda: connect(settings.database_url, "consent feed"),
+        read_ledger=lambda patients: _read_ledger(loader, patients),
+        live_patients=sessions.patients,
+        on_change=watch.changed,
+        token=secrets.token_hex(8),
+        max_age_s=settings.consent_max_age_s,
+        wait_s=settings.consent_wait_s,
+    )
+    parts = _Parts(settings, metrics, landing, sessions, feed, chores, writer)
+    _schedule(parts)
+    chores.when_woken(lambda: watch.end_queued(ender))
+    feed.start()
+    chores.start()
+
+    def stop() -> None:
+        feed.stop()
+        landing.close()
+        chores.stop()
+        writer.close()
+        loader.close()
+        log.info("stopped", log=landing.name)
+
+    return Service(create_app(_deps(parts, ender)), stop)
+
+
+class _Parts(NamedTuple):
+    settings: Settings
+    metrics: Metrics
+    landing: DiskLog
+    sessions: SessionTable
+    feed: ConsentFeed
+    chores: Chores
+    writer: Database
+
+    def not_ready(self) -> list[str]:
+        reasons = {
+            "the disk failed": self.landing.failure is not None,
+            "the disk is full": self.landing.full,
+            "consent is unknown": not self.feed.is_sighted(),
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    def renew_lease(self) -> None:
+        settings = self.settings
+        lease = {"node_id": settings.node_id, "ingest_url": settings.ingest_url, "lease_s": settings.lease_s}
+        self.writer.rows("renew_node_lease", {**lease, "ready": not self.not_ready()})
+
+    def upkeep(self) -> None:
+        self.landing.maintain()
+        self.sessions.forget_idle(time.time())
+        self.feed.view.keep_only(self.sessions.patients())
+        self.metrics.open_sessions.set(len(self.sessions))
+        self.metrics.waiting_bytes.set(self.landing.waiting_bytes)
+        age_s = self.feed.age_s()
+        self.metrics.consent_age_s.set(float("nan") if age_s is None else age_s)
+        self.metrics.ready.set(0 if self.not_ready() else 1)
+
+
+def _open_landing(settings: Settings, metrics: Metrics, thread_runner: RunInThread) -> DiskLog:
+    def on_commit(commit: Commit) -> None:
+        metrics.sync_s.observe(commit.duration_s)
+        metrics.synced_records.inc(commit.record_count)
+
+    landing, report = open_log(
+        settings.data_dir,
+        started_at=_now(),
+        salt=secrets.token_bytes(4),
+        options=settings.disk,
+        run_in_thread=thread_runner,
+        on_commit=on_commit,
+    )
+    log.info("recovered", log=landing.name, **report._asdict())
+    return landing
+
+
+def _deps(parts: _Parts, ender: Ender) -> Deps:
+    settings, landing, chores = parts.settings, parts.landing, parts.chores
+    keys = KeySet(lambda: fetch_jwks(settings.jwks), time.monotonic, settings.jwks_refresh_min_s)
+    tokens = TokenVerifier(keys, settings.token_issuer, 2 * settings.open_sessions_max, settings.retry_after_s)
+    admission = Admission(
+        node_id=settings.node_id,
+        sessions=parts.sessions,
+        consent=parts.feed,
+        is_closed=lambda session_id: closed.is_closed(settings.data_dir, session_id),
+        on_denial=lambda session, purpose, reason: chores.denied(session.header, purpose, reason),
+        rate_per_s=settings.batch_rate_per_s,
+        burst=settings.batch_burst,
+        retry_after_s=settings.retry_after_s,
+    )
+    intake = Intake(settings, tokens, admission, landing, parts.metrics, chores.touched, _now)
+    return Deps(intake, ender, Health(parts.metrics, lambda: landing.failure, parts.not_ready))
+
+
+def _schedule(parts: _Parts) -> None:
+    settings, chores = parts.settings, parts.chores
+    chores.every(settings.maintenance_interval_s, parts.upkeep, "upkeep")
+    chores.every(settings.touch_interval_s, chores.write_touches, "touches")
+    chores.every(settings.lease_s / 3, parts.renew_lease, "lease")
+
+
+def _read_ledger(loader: Database, patients: list[PatientKey]) -> list[LedgerRow]:
+    parameters = {"organisation_ids": [org for org, _ in patients], "principal_ids": [sub for _, sub in patients]}
+    return [
+        LedgerRow((org, sub), purpose, Grant(granted, effective_at))
+        for org, sub, purpose, granted, effective_at in loader.rows("consent_state", parameters)
+    ]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
