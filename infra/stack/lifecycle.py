@@ -67,7 +67,9 @@ def down(environ: Mapping[str, str], say: Say) -> bool:
         return False
     with _alone(environ):
         began = time.monotonic()
-        Supervisor(state).shutdown()
+        # The services end side by side; the servers they write to on their way out end after them.
+        own_services = itertools.chain.from_iterable(services(state))
+        Supervisor(state).shutdown([[program.name for program in stage] for stage in (own_services, servers(state))])
         server = state.s3_server
         if server is not None:
             server.forget_sockets()

@@ -135,7 +135,9 @@ class S3Server:
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-master.telemetry=false",
-            "-master.volumeSizeLimitMB=64",
+            "-master.volumeSizeLimitMB=256",
+            "-volume.max=1000",  # by itself it would count free disk, and refuse new buckets on a nearly full one
+            "-volume.preStopSeconds=0",
             "-master.electionTimeout=1s",  # it is alone: a restart need not wait 10 s for other masters
             "-webdav=false",
             "-admin.ui=false",
