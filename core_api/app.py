@@ -7,7 +7,7 @@ import falcon
 from core_api import errors
 from core_api.deps import Deps
 from core_api.middleware import Authentication, Cors, RequestLog
-from core_api.resources import consents, health, plan_reads, treatment_sessions
+from core_api.resources import consents, health, organisation, plan_reads, session_reads, treatment_sessions
 
 WsgiApp = falcon.App[falcon.Request, falcon.Response]
 
@@ -35,4 +35,7 @@ def create_app(deps: Deps) -> WsgiApp:
     app.add_route(f"{sitting}/skip", treatment_sessions.SessionSkip(deps))
     app.add_route(f"{sitting}/forms", treatment_sessions.SessionForms(deps))
     app.add_route("/v1/patients/{patient_id}/consents", consents.PatientConsents(deps))
+    app.add_route("/v1/sessions/{session_id}", session_reads.Session(deps))
+    app.add_route("/v1/sessions/{session_id}/replay", session_reads.SessionReplay(deps))
+    app.add_route("/v1/organisations/{organisation_id}/dashboard", organisation.OrganisationDashboard(deps))
     return app

@@ -80,6 +80,8 @@ def _create(tx: Tx, sitting: Row, exercise: Row, maker: SessionMaker, *, started
     node = one(tx, "least_loaded_node", {})
     if node is None:
         raise Problem(503, "no_ingest_node", "no ingest node is ready", headers={"Retry-After": "5"})
+    # To the millisecond, as the token says it: everything computed later is keyed by this very value.
+    started_at = started_at.replace(microsecond=started_at.microsecond // 1000 * 1000)
     sets, reps = exercise["prescribed_sets"], exercise["prescribed_reps"]
     log = the(
         tx,

@@ -1,0 +1,1 @@
+DELETE FROM telemetry.media_session_metrics WHERE session_id = %(session_id)s AND started_at = %(started_at)s
