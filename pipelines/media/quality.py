@@ -9,8 +9,10 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from pipelines.media.model import StallEvent
@@ -116,7 +118,7 @@ def quality(view: View, played_s: Sequence[float]) -> Quality:
     A level holds from the report that tells it to the next; before the first report, the level a switch left or the
     first heartbeat tells.
     """
-    levels = [_level(event) for event in view.events]
+    levels = _levels(view.events)
     bitrate = next((before[0] for before, _ in levels if before[0] is not None), None)
     resolution = next((before[1] for before, _ in levels if before[1] is not None), None)
     bits: list[float] = []
@@ -143,6 +145,26 @@ def quality(view: View, played_s: Sequence[float]) -> Quality:
 
 _Level = tuple[float | None, str | None]
 _UNTOLD: Final[_Level] = (None, None)
+
+
+def _levels(events: Sequence[MediaEvent]) -> list[tuple[_Level, _Level]]:
+    """``_level`` of each event. Switches told of one instant (players may tell whole seconds) chain up by themselves:
+    from the level only left to the level only reached.
+    """
+    levels: list[tuple[_Level, _Level]] = []
+    for (_, switches), group in groupby(events, key=lambda event: (event.timestamp, isinstance(event, QualityChange))):
+        run = [_level(event) for event in group]
+        if switches and len(run) > 1:
+            net = Counter(after for _, after in run)
+            net.subtract(before for before, _ in run)
+            left = [level for level, count in net.items() if count < 0]
+            reached = [level for level, count in net.items() if count > 0]
+            if len(left) == len(reached) == 1:
+                run = [(left[0], reached[0])] * len(run)
+            elif not left:
+                run = [(_UNTOLD, _UNTOLD)] * len(run)  # round and back: the level stays what it was
+        levels += run
+    return levels
 
 
 def _level(event: MediaEvent) -> tuple[_Level, _Level]:
@@ -174,7 +196,7 @@ def _lines(resolution: str | None) -> int | None:
 def _bounded(seconds: dict[str, float]) -> dict[str, float]:
     """The ``MAX_LEVELS`` longest levels by name; what is left of a player that invents names goes to one more."""
     ranked = sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
-    kept = {name: round(length, 3) for name, length in sorted(ranked[:MAX_LEVELS])}
+    kept = {name: round(length, 3) for name, length in sorted(ranked[:MAX_LEVELS]) if round(length, 3) > 0}
     rest = math.fsum(length for _, length in ranked[MAX_LEVELS:])
     if ranked[MAX_LEVELS:]:
         kept[OTHER_LEVELS] = round(kept.get(OTHER_LEVELS, 0.0) + rest, 3)

@@ -11,10 +11,11 @@ from uuid import UUID
 import hypothesis.strategies as st
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 
 from pipelines.media import schema
 from pipelines.media.aggregate import ReceivedEvent, aggregate
+from pipelines.media.events import encode
 from pipelines.media.model import ViewMetrics
 from pipelines.media.quality import cumulative
 from pipelines.media.views import MAX_VIEWS, distinct
@@ -99,6 +100,12 @@ def test_every_stall_is_a_row() -> None:
     assert (first.view_ordinal, first.stall_number, first.began_at) == (1, 1, at(8))
     assert (first.position_seconds, first.duration_ms) == (8, 1500)
     assert (second.stall_number, second.position_seconds, second.duration_ms) == (2, 12, 250)
+
+
+def test_switches_of_one_instant_chain_up() -> None:
+    view = only_view(play(Switch(0), Switch(2), Switch(0), Play(10), Switch(2), Switch(1), Play(20)).events)
+    assert view.quality_seconds == {"480p": 10, "720p": 20}
+    assert (view.upswitch_count, view.downswitch_count) == (2, 3)
 
 
 def test_a_stall_whose_end_is_missing_has_no_duration() -> None:
@@ -274,6 +281,8 @@ SCRIPTS = st.lists(ACTIONS, max_size=12)
 def test_without_jumps_every_figure_is_exact(script: list[video.Action], optional: bool, ends: bool) -> None:
     showing = play(*script, optional=optional, ends=ends)
     (view,) = (summary := aggregate(received(showing.events))).views
+    # Two switches alike at one instant are what a repeated delivery looks like.
+    assume(len({encode(event) for event in showing.events}) == len(showing.events))
     if not ends:
         return
     assert view.watched_seconds == pytest.approx(showing.watched_s, abs=2e-3)
