@@ -23,15 +23,15 @@ ORG ?=
 PROCESS ?=
 
 ##@ Start here
-demo: $(READY) ## Everything at once: set up, start, a week of three patients, the dashboards as tables
+demo: $(READY) ## Set up, start, play a week of three patients, show the dashboards, check every number
 	@$(RESTARTIX) demo $(ARGS)
 
-test: $(READY) ## Lint, then every test against real servers            make test ARGS="-k landing"
+test: $(READY) ## Lint, then every test against real servers | make test ARGS="-k landing"
 	@$(MAKE) lint
 	echo "Tests"
 	$(BIN)/pytest $(PYTEST_PARALLEL) $(ARGS)
 
-setup: $(READY) ## Make .venv and install what requirements.lock pins (others do this on their own)
+setup: $(READY) ## Make .venv and install what requirements.lock pins; every other target does it by itself
 	@echo "Ready: $(VENV), $$($(BIN)/python --version)"
 
 ##@ The local stack
@@ -44,21 +44,21 @@ down: $(READY) ## Stop them all; data stays
 status: $(READY) ## Show what runs, and where
 	@$(RESTARTIX) status
 
-logs: $(READY) ## Show the end of each log, or follow one          make logs PROCESS=ingest
+logs: $(READY) ## Show the end of each log, or follow one | make logs PROCESS=ingest
 	@$(RESTARTIX) logs $(if $(PROCESS),--follow $(PROCESS)) $(ARGS)
 
-psql: $(READY) ## Open psql as a role, on one organisation's rows     make psql ROLE=analyst ORG=1
+psql: $(READY) ## Open psql as a role, on one organisation's rows | make psql ROLE=analyst ORG=1
 	@$(RESTARTIX) psql $(if $(ROLE),--role $(ROLE)) $(if $(ORG),--org $(ORG)) $(if $(ARGS),-- $(ARGS))
 
 ##@ Patients and recordings
-simulate: $(READY) ## Play a patient to the running stack        make simulate ARGS="--help"
+simulate: $(READY) ## Play a patient to the running stack | make simulate ARGS="--help"
 	@$(RESTARTIX) simulate $(ARGS)
 
-eval: $(READY) ## Count and score recordings, write build/reports/eval.json   make eval DATA=path/to/recordings
+eval: $(READY) ## Count and score recordings, write a report | make eval DATA=../shared/pose-data
 	@test -n "$(DATA)" || { echo "Say where the recordings are: make eval DATA=path/to/recordings"; exit 2; }
 	$(RESTARTIX) eval "$(DATA)" $(ARGS)
 
-bench: $(READY) ## Measure against the targets, write build/reports/
+bench: $(READY) ## Measure against the targets, write a report
 	@$(BIN)/python -m infra.bench $(ARGS)
 
 ##@ Looking after the code
@@ -82,7 +82,8 @@ clean: ## Stop the stack and remove its data, reports and caches; .venv stays
 help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z]+:.*## / { split($$2, text, " [|] "); printf "  make %-10s%-50s%s\n", $$1, text[1], text[2] }' \
+		$(MAKEFILE_LIST)
 	echo
 
 .PHONY: demo test setup up down status logs psql simulate eval bench lint lock clean help
