@@ -68,6 +68,6 @@ def test_every_process_accepts_what_it_is_told(state: StackState) -> None:
     assert set(api.portal_origins) == set(node.portal_origins) == set(environment.PORTAL_ORIGINS)
     assert (finaliser.data_dir, finaliser.node_id) == (node.data_dir, node.node_id)
     assert [(s3.bucket, s3.endpoint_url) for s3 in buckets] == [(BUCKET, state.s3.endpoint_url)]
-    assert sweep.silence_s == pace.silence_s == 20
+    assert (sweep.silence_s, pace.sweep_interval_s) == (20, 5)
     assert sweep.touch_interval_s == node.touch_interval_s == 1
     assert node.touch_interval_s < node.lease_s < sweep.silence_s, "a node that is ready must look ready to the sweep"
