@@ -1,0 +1,268 @@
+"""The finaliser's loop: what it finds, how it waits and gives up, what it leaves on the disk."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import structlog
+
+from pipelines.adapters.memory.blob_store import MemoryBlobStore
+from pipelines.adapters.postgres.session_store import PostgresSessionStore
+from pipelines.finalise.disk import FinaliserRunsError, NodeDisk, sole_finaliser
+from pipelines.finalise.finaliser import Finaliser
+from pipelines.finalise.run import Runner
+from pipelines.finalise.settings import FinaliserSettings
+from pipelines.landing import closed, reader
+from pipelines.ports.blob_store import BlobStoreUnavailable
+from pipelines.ports.landing import SessionHeader
+from tests.finalise.scene import NODE, Clinic, Node
+
+
+class Bench:
+    """A runner whose clocks the test moves."""
+
+    def __init__(self, node: Node, store: PostgresSessionStore, blobs: MemoryBlobStore) -> None:
+        self.node, self.store, self.blobs = node, store, blobs
+        self.ahead = dt.timedelta()
+        self.settings = FinaliserSettings(
+            database_url="", data_dir=node.data_dir, node_id=NODE, attempts_max=3, delay_base_s=10, give_up_s=1000
+        )
+        self.runner = self.restarted()
+
+    def restarted(self) -> Runner:
+        disk = NodeDisk(self.node.data_dir)
+        self.runner = Runner(
+            settings=self.settings,
+            disk=disk,
+            store=self.store,
+            finaliser=Finaliser(disk, self.store, self.blobs, self.now),
+            now=self.now,
+            monotonic_s=lambda: time.monotonic() + self.ahead.total_seconds(),
+            log=structlog.get_logger(),
+        )
+        self.runner._unasked.update(disk.spooled())
+        return self.runner
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC) + self.ahead
+
+    def until(self, reached: Callable[[], bool], advance_s: float = 0.0) -> None:
+        self.ahead += dt.timedelta(seconds=advance_s)
+        with ThreadPoolExecutor(2) as pool:
+            deadline = time.monotonic() + 20
+            while True:
+                self.runner.step(pool)
+                if reached():
+                    return
+                assert time.monotonic() < deadline, "not reached"
+                time.sleep(0.01)
+
+    def look(self, advance_s: float = 0.0) -> None:
+        """Step until nothing moves by itself any more."""
+        self.ahead += dt.timedelta(seconds=advance_s)
+        with ThreadPoolExecutor(2) as pool:
+            for _ in range(3):
+                self.runner.step(pool)
+                for future in list(self.runner._running):
+                    future.exception(20)
+                if self.runner._cleaning is not None:
+                    self.runner._cleaning.exception(20)
+
+
+@pytest.fixture
+def bench(node: Node, store: PostgresSessionStore, blobs: MemoryBlobStore) -> Iterator[Bench]:
+    with _quiet():
+        yield Bench(node, store, blobs)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    yield
+    structlog.reset_defaults()
+
+
+def _now_session(clinic: Clinic, node: str = NODE, **columns: object) -> SessionHeader:
+    """A session of this moment, so that ages on the disk and in the store fit."""
+    header = clinic.session(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=60), node, **columns)
+    clinic.consent("biometric", True, header.started_at - dt.timedelta(days=1))
+    clinic.consent("analytics", True, header.started_at - dt.timedelta(days=1))
+    return header
+
+
+def test_an_end_on_the_disk_is_found_and_its_late_data_too(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
+) -> None:
+    header = _now_session(clinic)
+    node.batches(header, bodies[:5])
+    bench.look()
+    assert clinic.row(header)["state"] == "open"
+    node.end(header, 20)
+    bench.until(lambda: clinic.row(header)["revision"] == 1)
+    node.batch(header, bodies[5], 21, worker=1)
+    bench.until(lambda: clinic.row(header)["revision"] == 2, advance_s=3)
+    bench.look(advance_s=3)
+    assert clinic.row(header)["revision"] == 2
+
+
+def test_a_session_the_sweep_closed_is_found_in_the_store(clinic: Clinic, bench: Bench) -> None:
+    header = _now_session(clinic, state="ended", ended_at=dt.datetime.now(dt.UTC), end_reason="timeout")
+    bench.until(lambda: clinic.row(header)["state"] == "finalised")
+
+
+def test_a_restart_finds_what_landed_while_it_was_away_and_leaves_the_rest(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
+) -> None:
+    quiet, grown = _now_session(clinic), _now_session(clinic)
+    for header in (quiet, grown):
+        node.batches(header, bodies[:5])
+        node.end(header, 20)
+    bench.until(lambda: clinic.row(quiet)["revision"] == 1 and clinic.row(grown)["revision"] == 1)
+    node.batch(grown, bodies[5], 21)
+    bench.restarted()
+    bench.until(lambda: clinic.row(grown)["revision"] == 2)
+    assert clinic.row(quiet)["revision"] == 1
+
+
+def test_nothing_is_sealed_while_a_log_waits_for_recovery(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = _now_session(clinic)
+    node.batches(header, bodies)
+    node.end(header, 20)
+    with monkeypatch.context() as crashed:
+        crashed.setattr(reader, "has_unrecovered_log", lambda _: True)
+        bench.look()
+        assert clinic.row(header)["state"] == "open"
+    bench.until(lambda: clinic.row(header)["state"] == "finalised")
+
+
+def test_a_store_that_is_away_costs_no_attempt(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = _now_session(clinic)
+    node.batches(header, bodies)
+    node.end(header, 20)
+
+    def away(*_: object, **__: object) -> Any:  # noqa: ANN401
+        raise BlobStoreUnavailable("no route")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(MemoryBlobStore, "put", away)
+        for _ in range(6):
+            bench.look(advance_s=130)
+        row = clinic.row(header)
+        assert (row["state"], row["attempts"]) == ("ended", 0)
+        assert row["failure"] == "BlobStoreUnavailable: no route"
+    bench.until(lambda: clinic.row(header)["state"] == "finalised", advance_s=130)
+    assert clinic.row(header)["failure"] is None
+
+
+def test_a_session_that_cannot_be_finalised_fails_with_its_reason_and_can_be_retried(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes], store: PostgresSessionStore
+) -> None:
+    header = _now_session(clinic, movement_profile='{"name": "no such shape"}')
+    node.batches(header, bodies)
+    node.end(header, 20)
+    for _ in range(6):
+        bench.look(advance_s=130)
+    row = clinic.row(header)
+    assert (row["state"], row["attempts"]) == ("failed", 3)
+    assert row["failure"].startswith("ValidationError: ")
+    assert reader.list_sessions(node.data_dir) == [header.session_id]
+    clinic.execute("update telemetry.sessions set movement_profile = null")
+    assert store.retry(1, header.session_id)
+    bench.until(lambda: clinic.row(header)["state"] == "finalised", advance_s=130)
+
+
+def test_a_spool_goes_an_hour_after_its_token_and_not_before(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
+) -> None:
+    header, still_open = _now_session(clinic), _now_session(clinic)
+    for one in (header, still_open):
+        node.batches(one, bodies)
+    node.end(header, 20)
+    bench.until(lambda: clinic.row(header)["state"] == "finalised")
+    bench.look(advance_s=4.9 * 3600)
+    assert header.session_id in reader.list_sessions(node.data_dir)
+    bench.look(advance_s=0.2 * 3600)
+    assert reader.list_sessions(node.data_dir) == [still_open.session_id]
+    assert closed.sessions(node.data_dir) == []
+
+
+def test_withdrawn_bytes_leave_the_spool_within_the_hour_and_the_session_is_closed_for_good(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
+) -> None:
+    withdrawn_at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=50)
+    header = _now_session(clinic, state="ended", ended_at=withdrawn_at, end_reason="consent_withdrawn")
+    node.batches(header, bodies)
+    clinic.consent("biometric", False, withdrawn_at)
+    bench.until(lambda: clinic.row(header)["state"] == "finalised")
+    assert clinic.row(header)["batches_dropped_for_consent"] > 0
+    bench.look(advance_s=61)
+    assert reader.list_sessions(node.data_dir) == [header.session_id]
+    for _ in range(3):
+        bench.look(advance_s=1000)
+    assert reader.list_sessions(node.data_dir) == []
+    assert closed.sessions(node.data_dir) == [header.session_id]
+    assert clinic.row(header)["revision"] == 1
+    bench.restarted()
+    bench.look()
+    assert clinic.row(header)["state"] == "finalised"
+    bench.look(advance_s=6 * 3600)
+    assert closed.sessions(node.data_dir) == []
+
+
+def test_a_withdrawal_that_was_in_flight_is_honoured_by_the_next_pass(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
+) -> None:
+    header = _now_session(clinic)
+    node.batches(header, bodies)
+    node.end(header, 20)
+    bench.until(lambda: clinic.row(header)["revision"] == 1)
+    clinic.consent("biometric", False, header.started_at + dt.timedelta(seconds=5))
+    bench.until(lambda: clinic.row(header)["revision"] == 2, advance_s=61)
+    assert clinic.row(header)["batches_in_blob"] == 3
+
+
+def test_sessions_of_a_lost_node_are_finished_by_another(clinic: Clinic, bench: Bench) -> None:
+    clinic.execute(
+        "insert into telemetry.nodes (node_id, ingest_url, seen_at, lease_until)"
+        " values ('gone', 'http://gone', now(), now() - interval '16 minutes')"
+    )
+    ended = dt.datetime.now(dt.UTC)
+    header = _now_session(clinic, node="gone", state="ended", ended_at=ended, end_reason="node_lost", incomplete=True)
+    bench.until(lambda: clinic.row(header)["state"] == "finalised")
+    assert clinic.row(header)["accepted_records"] is None
+
+
+def test_the_loop_stops_when_told_and_finishes_what_it_began(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
+) -> None:
+    header = _now_session(clinic)
+    stop = threading.Event()
+    loop = threading.Thread(target=bench.runner.run, args=[stop])
+    loop.start()
+    node.batches(header, bodies)
+    node.end(header, 20)
+    deadline = time.monotonic() + 20
+    while clinic.row(header)["state"] != "finalised":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    stop.set()
+    loop.join(10)
+    assert not loop.is_alive()
+
+
+def test_a_node_has_one_finaliser(node: Node) -> None:
+    with sole_finaliser(node.data_dir), pytest.raises(FinaliserRunsError), sole_finaliser(node.data_dir):
+        pass
+    with sole_finaliser(node.data_dir):
+        pass
