@@ -42,10 +42,10 @@ select
   weeks.started_on + weeks.first_day + 6 as week_end,
   weeks.day_reached < weeks.week_number * 7 and weeks.plan_status = 'active' as is_current_week,
   least(weeks.sessions_total, weeks.frequency_per_week * weeks.week_number)
-  - least(weeks.sessions_total, weeks.frequency_per_week * (weeks.week_number - 1)) as sessions_planned,
+  - least(weeks.sessions_total, weeks.frequency_per_week * (weeks.week_number - 1)) as sessions_expected,
   {{ expected_sessions('weeks.frequency_per_week', 'weeks.day_reached', 'weeks.sessions_total') }}
   - {{ expected_sessions('weeks.frequency_per_week', 'weeks.first_day', 'weeks.sessions_total') }}
-  as sessions_expected,
+  as sessions_expected_to_date,
   coalesce(sittings.sessions_completed, 0) as sessions_completed,
   coalesce(sittings.sessions_skipped, 0) as sessions_skipped
 from weeks

@@ -1,0 +1,24 @@
+"""The Dagster code location: everything an operator can see and run, put together. Nothing is defined here."""
+
+import os
+
+import dagster as dg
+
+from orchestration.dbt_manifest import ensure_manifest
+from orchestration.defs import keeping_up, marts, sweep
+from orchestration.resources import AnalyticsDbt, SweeperDatabase
+from orchestration.settings import DBT_PROJECT_DIR, Pace
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Loads without a database: connections are made when something runs."""
+    pace = Pace.from_env(os.environ)
+    database_url = os.environ.get("RESTARTIX_ANALYTICS_DATABASE_URL")
+    manifest = ensure_manifest(DBT_PROJECT_DIR, pace.dbt_dir, database_url)
+    return dg.Definitions.merge(
+        marts.definitions(manifest),
+        sweep.definitions(pace.sweep_interval_s),
+        keeping_up.definitions(),
+        dg.Definitions(resources={"dbt": AnalyticsDbt(), "sweeper": SweeperDatabase()}),
+    )

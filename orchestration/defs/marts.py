@@ -1,0 +1,107 @@
+"""The marts: every dbt model as an asset, every dbt test as an asset check, refreshed nightly.
+
+Belongs here: how dbt is shown and when it runs. Does not belong here: SQL (dbt_project), the manifest's making
+(`dbt_manifest.py`). Metadata is counts and times only; Dagster has no login.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import msgspec
+from dagster_dbt import DagsterDbtTranslator, dbt_assets
+
+from orchestration.resources import AnalyticsDbt
+
+NIGHTLY_CRON = "15 2 * * *"  # after the day's last sittings in Europe, before the clinics open
+FRESHNESS_CRON = "0 6 * * *"  # in time for whoever looks first in the morning
+
+
+class Translator(DagsterDbtTranslator):
+    """Names and groups: an asset is `schema/table`, its group is its layer."""
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """staging, intermediate or marts; for a source its schema."""
+        if dbt_resource_props["resource_type"] == "source":
+            return f"source_{dbt_resource_props['source_name']}"
+        return str(dbt_resource_props["fqn"][1])
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The grain, as dbt describes it; the SQL is in the repository."""
+        return str(dbt_resource_props.get("description", "")).strip()
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
+        return None if dbt_resource_props["resource_type"] == "source" else ["team:analytics"]
+
+
+def definitions(manifest: Path) -> dg.Definitions:
+    """The dbt assets of a parsed manifest, their source checks, and the job and schedule that refresh them."""
+
+    @dbt_assets(manifest=manifest, dagster_dbt_translator=Translator(), name="dbt_build")
+    def marts(context: dg.AssetExecutionContext, dbt: AnalyticsDbt):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        # Unit tests prove the code, not the night's data: they run with the test suite.
+        run = dbt.build(["build", "--exclude-resource-type", "unit_test"], context)
+        yield from run.stream().fetch_row_counts()
+
+    sources = _sources_with_freshness(manifest)
+
+    @dg.multi_asset_check(
+        name="arrivals",
+        specs=[
+            dg.AssetCheckSpec("fresh", asset=key, description="Something was written within the last days.")
+            for key in sources.values()
+        ],
+    )
+    def arrivals(context: dg.AssetCheckExecutionContext, dbt: AnalyticsDbt) -> Iterator[dg.AssetCheckResult]:
+        results = dbt.ask(["source", "freshness"], context.run.run_id).get_artifact("sources.json")["results"]
+        for result in results:
+            yield _freshness_result(sources[result["unique_id"]], result)
+
+    nightly = dg.define_asset_job(
+        "nightly_marts",
+        selection=dg.AssetSelection.assets(marts),
+        executor_def=dg.in_process_executor,
+        description="Rebuild the marts and test them.",
+    )
+    freshness = dg.define_asset_job(
+        "source_freshness",
+        selection=dg.AssetSelection.checks(arrivals),
+        executor_def=dg.in_process_executor,
+        description="Whether sittings and results still arrive.",
+    )
+    schedules = [
+        dg.ScheduleDefinition(
+            name=job.name,
+            job=job,
+            cron_schedule=cron,
+            execution_timezone="UTC",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+        )
+        for job, cron in ((nightly, NIGHTLY_CRON), (freshness, FRESHNESS_CRON))
+    ]
+    return dg.Definitions(assets=[marts], asset_checks=[arrivals], jobs=[nightly, freshness], schedules=schedules)
+
+
+def _sources_with_freshness(manifest: Path) -> dict[str, dg.AssetKey]:
+    """dbt's source ids to asset keys, for the sources that say how fresh they ought to be."""
+    nodes = msgspec.json.decode(manifest.read_bytes())["sources"]
+    return {
+        unique_id: Translator().get_asset_key(node)
+        for unique_id, node in nodes.items()
+        if any((node.get("freshness") or {}).get(limit, {}).get("count") for limit in ("warn_after", "error_after"))
+    }
+
+
+def _freshness_result(key: dg.AssetKey, result: Mapping[str, Any]) -> dg.AssetCheckResult:
+    metadata: dict[str, Any] = {"status": result["status"]}
+    if result.get("max_loaded_at"):
+        metadata["last_written_at"] = result["max_loaded_at"]
+        metadata["age_hours"] = round(result["max_loaded_at_time_ago_in_s"] / 3600, 2)
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="fresh",
+        passed=result["status"] == "pass",
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+    )

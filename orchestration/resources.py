@@ -1,0 +1,74 @@
+"""What the assets work on: the sweeper's database, and dbt. Values come from the environment when a run starts.
+
+Belongs here: connecting. Does not belong here: what is done with a connection (`pipelines`, `defs`).
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+from dagster_dbt import DbtCliInvocation, DbtCliResource
+
+from orchestration.dbt_manifest import dbt_executable, profile_variables
+from orchestration.settings import DBT_PROJECT_DIR, Pace, required
+
+RUN_FOLDERS_KEPT = 10
+
+
+class SweeperDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The database as restartix_sweeper, which sees ids, states and times of all organisations and nothing else.
+
+    RESTARTIX_SWEEPER_DATABASE_URL; where that is not set, the process's own RESTARTIX_DATABASE_URL.
+    """
+
+    def environ(self) -> dict[str, str]:
+        """The environment as the sweep's settings read it. Raises SettingsError."""
+        url = required(os.environ, "RESTARTIX_SWEEPER_DATABASE_URL", "RESTARTIX_DATABASE_URL")
+        return {**os.environ, "RESTARTIX_DATABASE_URL": url}
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A new connection, to be used as a context manager; each statement is a transaction.
+
+        Raises SettingsError, psycopg.OperationalError.
+        """
+        url = self.environ()["RESTARTIX_DATABASE_URL"]
+        return psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="restartix orchestration")
+
+
+class AnalyticsDbt(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """dbt over dbt_project, as the analytics builder (RESTARTIX_ANALYTICS_DATABASE_URL)."""
+
+    def build(self, arguments: list[str], context: dg.AssetExecutionContext) -> DbtCliInvocation:
+        """Start dbt for the assets and checks the run selects. A failure of dbt fails the step."""
+        dbt, target = self._dbt(context.run.run_id)
+        return dbt.cli(arguments, context=context, target_path=target)
+
+    def ask(self, arguments: list[str], run_id: str) -> DbtCliInvocation:
+        """Run dbt to its end for an answer in its artefacts, which a failure is too."""
+        dbt, target = self._dbt(f"{run_id}-{arguments[0]}")
+        return dbt.cli(arguments, target_path=target, raise_on_error=False).wait()
+
+    def _dbt(self, run_name: str) -> tuple[DbtCliResource, Path]:
+        # dbt reads its profile from the process's environment, here and in the process it starts.
+        os.environ.update(profile_variables(required(os.environ, "RESTARTIX_ANALYTICS_DATABASE_URL")))
+        dbt_dir = Pace.from_env(os.environ).dbt_dir
+        dbt = DbtCliResource(
+            project_dir=os.fspath(DBT_PROJECT_DIR),
+            profiles_dir=os.fspath(DBT_PROJECT_DIR),
+            dbt_executable=dbt_executable(),
+        )
+        return dbt, self._run_folder(dbt_dir, run_name)
+
+    def _run_folder(self, dbt_dir: Path, name: str) -> Path:
+        folder = dbt_dir / "runs" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        # dbt parses only what changed since the manifest was made.
+        parsed = dbt_dir / "target" / "partial_parse.msgpack"
+        if parsed.exists():
+            shutil.copy(parsed, folder / parsed.name)
+        for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-RUN_FOLDERS_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        return folder
