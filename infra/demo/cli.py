@@ -109,11 +109,13 @@ def _run(console: Console, seed: int) -> DemoReport:
 def _play(
     state: StackState, console: Console, enrolled: Sequence[Enrolled], now: dt.datetime, seed: int
 ) -> list[PlayedSession]:
-    def portal_of(patient: Enrolled) -> Portal:
-        token = identity_token(state, patient.principal_id, patient.organisation_id, "patient", now)
-        return Portal(state.url("core_api"), token)
+    with http_client(state.url("core_api")) as client:
 
-    return play_all(enrolled, portal_of, now=now, seed=seed, tell=lambda line: console.print(f"  {line}"))
+        def portal_of(patient: Enrolled) -> Portal:
+            token = identity_token(state, patient.principal_id, patient.organisation_id, "patient", now)
+            return Portal(state.url("core_api"), token, client)
+
+        return play_all(enrolled, portal_of, now=now, seed=seed, tell=lambda line: console.print(f"  {line}"))
 
 
 def _settle(state: StackState, console: Console, played: Sequence[PlayedSession]) -> None:
@@ -145,8 +147,9 @@ def _show_plan(state: StackState, console: Console, patient: Enrolled) -> Planne
     token = identity_token(
         state, patient.specialist_principal_id, patient.organisation_id, "specialist", dt.datetime.now(dt.UTC)
     )
-    portal = Portal(state.url("core_api"), token)
-    analytics, progress = portal.analytics(patient.plan_id), portal.progress(patient.plan_id)
+    with http_client(state.url("core_api")) as client:
+        portal = Portal(state.url("core_api"), token, client)
+        analytics, progress = portal.analytics(patient.plan_id), portal.progress(patient.plan_id)
     console.print(dashboards.specialist(analytics, progress))
     in_marts = stored.sittings_in_marts(state.logins.url("analytics_builder"), patient.plan_id)
     held = [sitting for sitting in patient.patient.sittings if sitting.exercises]
