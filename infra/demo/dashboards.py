@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -50,43 +50,57 @@ def specialist(analytics: Mapping[str, Any], progress: Mapping[str, Any]) -> Ren
             for week in analytics["weekly_adherence"]
         )
     )
-    title = f"{analytics.get('patient_name') or 'Patient'}: {analytics['treatment_plan']}"
+    title = f"{analytics['patient']['full_name'] or 'Patient'}: {analytics['treatment_plan']}"
     return Panel(Group(head, Text(), exercises, Text(), pain, Text(), weeks), title=title, title_align="left")
 
 
 def organisation(name: str, dashboard: Mapping[str, Any]) -> RenderableType:
     """The manager's dashboard, from the marts."""
-    table = Table("Figure", "Value", box=None, pad_edge=False)
-    for key, value in dashboard.items():
-        if key not in ("as_of", "organisation_id") and not isinstance(value, (list, dict)):
-            table.add_row(key.replace("_", " "), UNKNOWN if value is None else str(value))
-    parts: list[RenderableType] = [table]
-    for key, value in dashboard.items():
-        if isinstance(value, Mapping):
-            parts += [Text(f"\n{key.replace('_', ' ')}", style="bold"), _figures(value)]
-        elif isinstance(value, Sequence) and not isinstance(value, str) and value:
-            parts += [Text(f"\n{key.replace('_', ' ')}", style="bold"), _rows(value)]
-    title = f"{name}, as of {dashboard.get('as_of') or UNKNOWN}"
-    return Panel(Group(*parts), title=title, title_align="left")
+    head = Text(
+        f"Patients {dashboard['patients']}   plans {dashboard['plans_total']}: {dashboard['plans_active']} active,"
+        f" {dashboard['plans_completed']} completed, {dashboard['plans_expired']} expired,"
+        f" {dashboard['plans_cancelled']} cancelled"
+        f"   completion {_percent(dashboard['plan_completion_percent'])}\n"
+        f"Adherence of active plans {_percent(dashboard['adherence_percent'])}"
+        f" ({dashboard['sessions_completed']} of {dashboard['sessions_expected']} expected,"
+        f" {dashboard['sessions_skipped']} skipped)\n"
+        f"Pain reduction of completed plans {_unit(dashboard['pain_reduction_points'], 'points')}"
+    )
+    tables = (Text(), _top_exercises(dashboard["top_exercises"]), Text(), _revenue(dashboard["revenue_per_plan"]))
+    title = f"{name}: organisation, as of {str(dashboard['as_of'])[:19]}Z"
+    return Panel(Group(head, *tables), title=title, title_align="left")
 
 
-def show(console: Console, *parts: RenderableType) -> None:
-    for part in parts:
-        console.print(part)
-
-
-def _figures(figures: Mapping[str, Any]) -> RenderableType:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for key, value in figures.items():
-        table.add_row(key.replace("_", " "), UNKNOWN if value is None else str(value))
+def _top_exercises(rankings: Mapping[str, Sequence[Mapping[str, Any]]]) -> RenderableType:
+    table = Table("Exercises", "", box=None, pad_edge=False)
+    table.add_column("Plans", justify="right")
+    table.add_column("Mean form", justify="right")
+    for ranking, rows in rankings.items():
+        for row in rows:
+            plans, score = row["patient_plans"], row["mean_form_score"]
+            table.add_row(
+                ranking.replace("_", " "),
+                row["exercise_name"],
+                UNKNOWN if plans is None else str(plans),
+                UNKNOWN if score is None else f"{float(score):.1f}",
+            )
+        if not rows:
+            table.add_row(ranking.replace("_", " "), "none with 20 scored logs in 90 days yet")
     return table
 
 
-def _rows(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    names = [name for name in rows[0] if name not in ("as_of", "organisation_id")]
-    table = Table(*(name.replace("_", " ") for name in names), box=None, pad_edge=False)
+def _revenue(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    table = Table("Treatment plan", "Sold as", box=None, pad_edge=False)
+    for title in ("Plans", "Completed", "Paid"):
+        table.add_column(title, justify="right")
     for row in rows:
-        table.add_row(*(UNKNOWN if row[name] is None else str(row[name]) for name in names))
+        table.add_row(
+            row["treatment_plan_name"],
+            row["service_plan_name"] or UNKNOWN,
+            str(row["patient_plans"]),
+            str(row["patient_plans_completed"]),
+            f"{row['paid_cents'] / 100:,.2f} {row['currency'] or ''}".strip(),
+        )
     return table
 
 

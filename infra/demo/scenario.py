@@ -106,7 +106,7 @@ PATIENTS = (
                 ),
             ),
             Sitting(
-                days_ago=4,
+                days_ago=2,
                 hour=7,
                 pain_level_before=6,
                 pain_level_after=4,
@@ -117,7 +117,7 @@ PATIENTS = (
                 ),
             ),
             Sitting(
-                days_ago=2,
+                days_ago=1,
                 hour=7,
                 pain_level_before=5,
                 pain_level_after=4,
