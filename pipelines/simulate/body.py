@@ -81,7 +81,7 @@ class Pose:
                 thigh_flexion=self.constant(2.0),
                 knee_flexion=self.constant(4.0),
                 arm_elevation=self.constant(9.0),
-                thigh_out=self.constant(3.0),
+                thigh_out=self.constant(7.0),
                 shank_out=self.constant(2.0),
                 arm_plane=self.constant(25.0),
                 elbow_flexion=self.constant(12.0),

@@ -18,7 +18,7 @@ from pipelines.simulate.body import Angles, Limbs, Pose
 
 # What can go wrong, at strength 1.
 FAULTS: Final[dict[str, str]] = {
-    "knee_valgus": "the knees fall inwards by 30 degrees",
+    "knee_valgus": "the knees fall inwards, to 30 degrees of valgus",
     "trunk_lean": "the trunk leans 35 degrees further forward",
     "side_lean": "the trunk leans 25 degrees to the side",
     "shallow": "only 55 % of the range is reached",
@@ -68,22 +68,23 @@ def pose_of(exercise: Exercise, effort: Effort, count: int) -> Pose:
 
 
 def _valgus(limbs: Limbs, effort: Effort, moved: Angles) -> None:
-    inwards = effort.fault("knee_valgus", 15.0) * moved
-    limbs.thigh_out = limbs.thigh_out - inwards
-    limbs.shank_out = limbs.shank_out + inwards
+    """The knees go in to 15 degrees inside hip and ankle each, from wherever they should be."""
+    share = effort.fault("knee_valgus", 1.0) * moved
+    limbs.thigh_out = limbs.thigh_out + share * (-15.0 - limbs.thigh_out)
+    limbs.shank_out = limbs.shank_out + share * (15.0 - limbs.shank_out)
 
 
 def _deep_squat(pose: Pose, effort: Effort) -> None:
     for side in SIDES:
         limbs, moved = pose.limbs[side], effort.progress[side]
         limbs.knee_flexion = limbs.knee_flexion + effort.range_deg * moved
-        limbs.thigh_flexion = limbs.thigh_flexion + 0.7 * effort.range_deg * moved
-        limbs.thigh_out = limbs.thigh_out + 6.0 * moved
-        limbs.shank_out = limbs.shank_out - 2.0 * moved
+        limbs.thigh_flexion = limbs.thigh_flexion + 0.87 * effort.range_deg * moved
+        limbs.thigh_out = limbs.thigh_out + 15.0 * moved  # the knees go out over the toes
+        limbs.shank_out = limbs.shank_out - 4.0 * moved
         limbs.arm_plane = pose.constant(80.0)
         limbs.arm_elevation = 20.0 + 70.0 * effort.overall
         _valgus(limbs, effort, moved)
-    pose.trunk_flexion = pose.trunk_flexion + 0.2 * effort.range_deg * effort.overall
+    pose.trunk_flexion = pose.trunk_flexion + 0.22 * effort.range_deg * effort.overall
 
 
 def _sit_to_stand(pose: Pose, effort: Effort) -> None:
@@ -152,7 +153,7 @@ def _seated_knee_extension(pose: Pose, effort: Effort) -> None:
 EXERCISES: Final[dict[str, Exercise]] = {
     exercise.name: exercise
     for exercise in (
-        Exercise("deep_squat", _deep_squat, range_deg=112.0, side="both"),
+        Exercise("deep_squat", _deep_squat, range_deg=118.0, side="both"),
         Exercise("sit_to_stand", _sit_to_stand, range_deg=88.0, side="both"),
         Exercise("shoulder_abduction", _shoulder_abduction, range_deg=145.0, side="right"),
         Exercise("straight_leg_raise", _straight_leg_raise, range_deg=75.0, side="right", sides_together=False),

@@ -67,7 +67,7 @@ def patient_options(command: Function) -> Function:
             click.option("--tempo", "tempo_s", type=float, default=4.0, show_default=True, help="Seconds a rep."),
             click.option("--range", "range_deg", type=float, help="Range of motion in degrees. [default: done well]"),
             click.option("--side", type=click.Choice(["left", "right", "both"]), help="[default: as usual]"),
-            click.option("--noise", "noise_m", type=float, default=0.004, show_default=True, help="Metres (sd)."),
+            click.option("--noise", "noise_m", type=float, default=0.003, show_default=True, help="Metres (sd)."),
             click.option("--fault", "faults", type=Fault(), multiple=True, help="See below; may be repeated."),
             click.option("--dropouts", type=click.IntRange(0, 100), default=0, help="Times the body is lost."),
             click.option("--visibility", type=click.FloatRange(0, 1), default=0.95, show_default=True),

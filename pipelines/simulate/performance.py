@@ -28,7 +28,8 @@ _OUT, _HOLD, _BACK = 0.42, 0.10, 0.40
 _RANGE_VARIATION: Final = 0.02
 _TEMPO_VARIATION: Final = 0.05
 _NOISE_MEMORY: Final = 0.6  # an estimator's error in one frame carries over into the next
-_DEPTH_NOISE: Final = 1.8  # depth is guessed, so it is worse
+_BIAS: Final = 0.5  # each landmark is always a little off to the same side, as a share of the noise
+_DEPTH_NOISE: Final = 1.5  # depth is guessed, so it is worse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class Performance:
     tempo_s: float = 4.0  # seconds a repetition
     range_deg: float | None = None  # None: as the exercise is done well
     side: str | None = None  # "left", "right", "both"; None: as usual
-    noise_m: float = 0.004  # standard deviation of a landmark's position
+    noise_m: float = 0.003  # standard deviation of a landmark's position
     faults: Mapping[str, float] = field(default_factory=dict)  # name -> strength, 1 as described in FAULTS
     idle_before_s: float = 2.0
     idle_after_s: float = 2.0
@@ -189,7 +190,8 @@ def _seen(truth: NDArray[np.float64], performance: Performance, rng: np.random.G
     noise = rng.standard_normal(truth.shape, dtype=np.float32) * np.float32(performance.noise_m)
     noise[1:] *= np.float32(np.sqrt(1 - _NOISE_MEMORY**2))
     noise = lfilter([1.0], [1.0, -_NOISE_MEMORY], noise, axis=0).astype(np.float32)
-    noise += rng.standard_normal((1, LANDMARK_COUNT, 3), dtype=np.float32) * np.float32(performance.noise_m)
+    bias_m = np.float32(_BIAS * performance.noise_m)
+    noise += rng.standard_normal((1, LANDMARK_COUNT, 3), dtype=np.float32) * bias_m
     noise[..., Z] *= np.float32(_DEPTH_NOISE)
     seen[..., :3] = truth + noise
     hips = (seen[:, 23, :3] + seen[:, 24, :3]) / 2

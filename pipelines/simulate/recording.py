@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from pipelines.pose.coordinates import WORLD_M, to_world_m
 from pipelines.pose.landmarks import COLUMN_COUNT, LANDMARK_COUNT, NAMES
 
+# Of image coordinates whose frame nobody tells; only the ratio matters.
+USUAL_FRAME: Final = (16.0, 9.0)
 MAX_DURATION_MS: Final = 3 * 3600 * 1000
 MAX_FRAMES: Final = 3 * 3600 * 120
 _COLUMNS: Final = ("x", "y", "z", "visibility")
@@ -62,14 +64,17 @@ class Recording:
 
 
 def load(path: Path, coord: str | None = None, frame_w: float | None = None, frame_h: float | None = None) -> Recording:
-    """A recording in world metres, timed from 0. What is not given is taken from the manifest, else world metres.
+    """A recording in world metres, timed from 0. What is not given is taken from the manifest, else world metres
+    (or, for image coordinates, a 16:9 frame).
 
     Raises ``RecordingUnreadable``.
     """
     row = _manifest_row(path)
     coord = coord or row.get("coord") or WORLD_M
-    frame_w = frame_w or _number(row.get("frame_w"))
-    frame_h = frame_h or _number(row.get("frame_h"))
+    if frame_w is None or frame_h is None:
+        frame_w, frame_h = _number(row.get("frame_w")), _number(row.get("frame_h"))
+    if frame_w is None or frame_h is None:
+        frame_w, frame_h = USUAL_FRAME
     try:
         arrays = _read_parquet(path) if path.suffix == ".parquet" else _read_npz(path)
         landmarks = to_world_m(arrays["landmarks"].astype(np.float32), coord, frame_w, frame_h)

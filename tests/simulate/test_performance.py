@@ -25,7 +25,7 @@ PRIMARY = {
     "shoulder_abduction": ("shoulder_elevation", 9),
     "straight_leg_raise": ("thigh_elevation", 3),
     "shoulder_flexion": ("shoulder_elevation", 9),
-    "hip_abduction": ("hip_abduction", 3),
+    "hip_abduction": ("hip_abduction", 7),
     "seated_knee_extension": ("knee_flexion", 90),
 }
 
@@ -105,11 +105,12 @@ def test_an_idle_body_does_no_repetition(exercise: str) -> None:
         ("deep_squat", "trunk_lean"),
         ("deep_squat", "side_lean"),
         ("deep_squat", "shallow"),
+        ("deep_squat", "asymmetry"),
+        ("sit_to_stand", "knee_valgus"),
         ("sit_to_stand", "trunk_lean"),
         ("sit_to_stand", "side_lean"),
-        ("shoulder_abduction", "side_lean"),
         ("shoulder_abduction", "shallow"),
-        ("shoulder_abduction", "bent_elbow"),
+        ("shoulder_abduction", "trunk_lean"),
         ("straight_leg_raise", "bent_knee"),
         ("straight_leg_raise", "side_lean"),
         ("straight_leg_raise", "shallow"),
@@ -121,7 +122,7 @@ def test_a_fault_lowers_the_form_score(exercise: str, fault: str) -> None:
     assert bad.rep_count == good.rep_count == 5
     assert good.average_form_score is not None
     assert bad.average_form_score is not None
-    assert bad.average_form_score < good.average_form_score
+    assert bad.average_form_score < good.average_form_score - 5
 
 
 def test_done_well_scores_high() -> None:

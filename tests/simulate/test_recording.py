@@ -67,6 +67,15 @@ def test_image_coordinates_become_metres(squats: Recording, tmp_path: Path) -> N
     np.testing.assert_allclose(loaded.landmarks[..., :3], squats.landmarks[..., :3], atol=0.06)
 
 
+def test_a_frame_nobody_tells_is_the_usual_one(squats: Recording, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", landmarks=squats.landmarks + 0.5, timestamp_ms=squats.timestamp_ms)
+    untold = recordings.load(tmp_path / "a.npz", coord="mp_norm_image")
+    told = recordings.load(tmp_path / "a.npz", coord="mp_norm_image", frame_w=1280, frame_h=720)
+    square = recordings.load(tmp_path / "a.npz", coord="mp_norm_image", frame_w=500, frame_h=500)
+    np.testing.assert_allclose(untold.landmarks, told.landmarks, atol=1e-6)
+    assert not np.allclose(untold.landmarks, square.landmarks, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "arrays",
     [
