@@ -67,7 +67,7 @@ def batch(number: int = 0, frame_count: int = 3) -> bytes:
     """A small valid batch, different for each ``number``."""
     rng = np.random.default_rng(number)
     landmarks = rng.random((frame_count, 33, 4)).astype(np.float32)
-    timestamps = (1000 * number + 33 * np.arange(frame_count)).astype(np.uint32)
+    timestamps = (1000 * (number % 10_000) + 33 * np.arange(frame_count)).astype(np.uint32)
     return wire.encode(landmarks, timestamps, 30)
 
 
