@@ -7,6 +7,7 @@ cost score, never earn it, and in which few faults are kept. Each figure can be 
 
 from __future__ import annotations
 
+import tomllib
 from typing import Final
 
 import msgspec
@@ -19,11 +20,12 @@ from pipelines.evaluate.metrics import auc
 from pipelines.pose.angles import Body
 from pipelines.pose.motion import counting_rule, excursions, measure
 from pipelines.pose.profile import Compensation, MovementProfile
-from pipelines.pose.scoring import WORST, Windows, movements, peak_rom, unfitted_penalty
+from pipelines.pose.scoring import WORST, Windows, excesses, fault_penalty, movements, peak_rom, unfitted_penalty
 from pipelines.pose.segmentation import repetitions
 from pipelines.pose.signals import timeline
 
 Float64s = NDArray[np.float64]
+Kept = tuple[Compensation, ...]
 
 ALLOWED_PERCENTILE: Final = 75.0
 SEVERE_PERCENTILE: Final = 90.0  # of the incorrect repetitions
@@ -76,7 +78,7 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True):
     """R repetitions of one exercise; in ``amount`` more is worse, and its last row is the range of motion."""
 
     amount: Float64s  # [F, R]
-    unfitted: Float64s  # [R] the penalty of tempo and consistency
+    unfitted: Float64s  # [R] the penalty of tempo, consistency and the faults written by hand
     correct: NDArray[np.bool_]  # [R]
     subject: NDArray[np.str_]  # [R]
     dataset: NDArray[np.str_]  # [R]
@@ -96,30 +98,31 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
         return penalty
 
 
-def candidates(profile: MovementProfile) -> tuple[Compensation, ...]:
-    """What may be held against a repetition.
+def candidates(profile: MovementProfile, kept: Kept = ()) -> tuple[Compensation, ...]:
+    """What may be held against a repetition beside the faults in ``kept``, which are written by hand.
 
     Not the exercise's own angle; not the arms in a leg exercise, which most people swing for balance; and nothing of
     "the other side" where both work.
     """
+    written = {each.angle for each in kept}
     own = {profile.primary.angle, profile.primary.counted_angle}
     free = ARM_ANGLES if profile.primary.angle in LEG_ANGLES else frozenset()
     bilateral = profile.primary.sides == "bilateral"
     return tuple(
         each
         for each in CANDIDATES
-        if each.angle not in free and (not bilateral if each.side == "other" else each.angle not in own)
+        if each.angle not in free | written and (not bilateral if each.side == "other" else each.angle not in own)
     )
 
 
-def observe(sequences: list[Sequence], profile: MovementProfile) -> Labelled:
+def observe(sequences: list[Sequence], profile: MovementProfile, kept: Kept = ()) -> Labelled:
     """Measures every candidate in every repetition of labelled recordings of one exercise."""
     amounts: list[Float64s] = []
     unfitted: list[Float64s] = []
     correct: list[bool] = []
     subject: list[str] = []
     dataset: list[str] = []
-    named = candidates(profile)
+    named = candidates(profile, kept)
     sign = np.array([[-1.0 if each.direction == "short" else 1.0] for each in named])
     for sequence in sequences:
         line = timeline(sequence.timestamp_ms)
@@ -134,7 +137,8 @@ def observe(sequences: list[Sequence], profile: MovementProfile) -> Labelled:
         amount = sign * movements(body, line, named, windows, moved.side)
         rom = peak_rom(moved)
         amounts.append(np.vstack((amount, -rom)))
-        unfitted.append(unfitted_penalty(rom, windows, profile))
+        by_hand = fault_penalty(kept, excesses(kept, movements(body, line, kept, windows, moved.side))) if kept else 0.0
+        unfitted.append(unfitted_penalty(rom, windows, profile) + by_hand)
         correct += [sequence.entry.label == CORRECT] * len(found)
         subject += [sequence.entry.subject] * len(found)
         dataset += [sequence.entry.dataset] * len(found)
@@ -195,7 +199,7 @@ def leave_one_subject_out(labelled: Labelled, *, whole_score: bool) -> dict[str,
 MARKER: Final = "# Set by `restartix calibrate`; edit freely, a new calibration replaces what follows."
 
 
-def as_toml(profile: MovementProfile, fitted: Fitted) -> str:
+def as_toml(profile: MovementProfile, fitted: Fitted, kept: Kept = ()) -> str:
     """The ``[target]`` and ``[[compensations]]`` of a profile file, heaviest first."""
     lines = [
         MARKER,
@@ -205,7 +209,7 @@ def as_toml(profile: MovementProfile, fitted: Fitted) -> str:
         f"tolerance_deg = {fitted.severe[-1]:.1f}",
         f"weight = {fitted.weight[-1]:.2f}",
     ]
-    named = candidates(profile)
+    named = candidates(profile, kept)
     for i in np.argsort(-fitted.weight[:-1], kind="stable"):
         if fitted.weight[i] <= 0.0:
             continue
@@ -224,7 +228,19 @@ def as_toml(profile: MovementProfile, fitted: Fitted) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _head(text: str) -> str:
+    """What a calibration leaves alone: all before the marker, or before the first figure where there is none yet."""
+    if MARKER in text:
+        return text[: text.index(MARKER)]
+    figures = [text.index(start) for start in ("[target]", "[[compensations]]") if start in text]
+    return text[: min(figures, default=len(text))]
+
+
+def written_by_hand(text: str) -> Kept:
+    """The compensations of a profile file that stand above the marker: published limits that no recording may move."""
+    return msgspec.convert(tomllib.loads(_head(text)).get("compensations", []), Kept)
+
+
 def recalibrated(text: str, profile: MovementProfile, fitted: Fitted) -> str:
-    """A profile file's text with its range and compensations replaced; the rest of the file stays as it was written."""
-    ends = [text.index(start) for start in (MARKER, "[target]", "[[compensations]]") if start in text]
-    return text[: min(ends, default=len(text))].rstrip() + "\n\n" + as_toml(profile, fitted)
+    """A profile file's text with what follows the marker replaced; the rest of the file stays as it was written."""
+    return _head(text).rstrip() + "\n\n" + as_toml(profile, fitted, written_by_hand(text))

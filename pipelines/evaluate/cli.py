@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.evaluate.calibrate import fit, leave_one_subject_out, observe, recalibrated
+from pipelines.evaluate.calibrate import fit, leave_one_subject_out, observe, recalibrated, written_by_hand
 from pipelines.evaluate.dataset import DatasetError, Sequence, read_manifest, read_references, read_sequence
 from pipelines.evaluate.run import Judged, Overall, Report, Row, judge_entry, profile_for, report
 from pipelines.pose.profile import load
@@ -123,7 +123,9 @@ def calibrate(folder: Path, profiles: Path, write: bool) -> None:
         raise click.ClickException(str(error)) from error
     for name, sequences in sorted(groups.items()):
         profile = load(name)
-        labelled = observe(sequences, profile)
+        path = profiles / f"{name}.toml"
+        text = path.read_text(encoding="utf-8")
+        labelled = observe(sequences, profile, written_by_hand(text))
         if len(set(labelled.subject)) < 2 or labelled.correct.all() or not labelled.correct.any():
             console.print(f"{name}: needs correct and incorrect repetitions of at least two subjects; left as it is")
             continue
@@ -132,8 +134,7 @@ def calibrate(folder: Path, profiles: Path, write: bool) -> None:
         for dataset, figure in faults.items():
             table.add_row(name, dataset, _figure(figure), _figure(whole[dataset]))
         if write:
-            path = profiles / f"{name}.toml"
             fitted = fit(labelled.amount, labelled.correct)
-            path.write_text(recalibrated(path.read_text(encoding="utf-8"), profile, fitted), encoding="utf-8")
+            path.write_text(recalibrated(text, profile, fitted), encoding="utf-8")
             console.print(f"written: {path}")
     console.print(table)

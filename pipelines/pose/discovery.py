@@ -30,6 +30,7 @@ CANDIDATES: Final = (
 )
 MINIMUM_EXCURSION_DEG: Final = 15.0
 CUTOFF_HZ: Final = 1.5
+ALIKE_ALONE: Final = 0.5  # a single large excursion has not repeated: it may be the patient turning round
 
 
 def _candidate(angle: str, sides: str) -> MovementProfile:
@@ -59,7 +60,7 @@ def find_profile(body: Body, landmarks_m: NDArray[np.floating], line: Timeline) 
             if not found:
                 continue
             arcs = np.array([rep.excursion for rep in found])
-            alike = 1.0 / (1.0 + float(arcs.std() / arcs.mean()))
+            alike = 1.0 / (1.0 + float(arcs.std() / arcs.mean())) if len(arcs) > 1 else ALIKE_ALONE
             score = float(np.median(arcs)) * alike * float(motion.seen.mean() + 0.05)
             if score > best_score:
                 best, best_score = profile, score

@@ -123,6 +123,14 @@ def excesses(compensations: Sequence[Compensation], moved: Float64s) -> Float64s
     return excess
 
 
+def fault_penalty(compensations: Sequence[Compensation], excess: Float64s) -> Float64s:
+    """[R] what the faults cost together; ``excess`` [C, R]."""
+    penalty = np.zeros(excess.shape[1])
+    for compensation, row in zip(compensations, excess, strict=True):
+        penalty += _bounded(row, compensation.severe_deg, compensation.weight)
+    return penalty
+
+
 def unfitted_penalty(rom: Float64s, windows: Windows, profile: MovementProfile) -> Float64s:
     """[R] what tempo and consistency cost: the part of the score that no recording was used to set."""
     return _tempo_penalty(windows.duration_ms, profile.tempo) + _consistency_penalty(rom, profile.consistency)
@@ -138,8 +146,7 @@ def score(body: Body, line: Timeline, profile: MovementProfile, windows: Windows
     if not named:
         return Scores(form=100.0 * np.exp(-penalty), deviation_deg=None, deviation_name=(None,) * len(rom))
     excess = excesses(named, movements(body, line, named, windows, found.side))
-    for compensation, row in zip(named, excess, strict=True):
-        penalty = penalty + _bounded(row, compensation.severe_deg, compensation.weight)
+    penalty = penalty + fault_penalty(named, excess)
     worst, greatest = excess.argmax(axis=0), excess.max(axis=0)
     names = tuple(named[int(i)].name if most > 0 else None for i, most in zip(worst, greatest, strict=True))
     return Scores(form=100.0 * np.exp(-penalty), deviation_deg=greatest, deviation_name=names)

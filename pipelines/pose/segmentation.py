@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 Float64s = NDArray[np.float64]
 
 # A repetition begins and ends where this share of its excursion has been left behind / is reached again.
-ONSET_SHARE: Final = 0.08
+ONSET_SHARE: Final = 0.10
 # Human raters cut between repetitions, in the rest; so a repetition takes in up to this much of it on either side.
-REST_POINTS: Final = 15
+REST_POINTS: Final = 13
 
 
 class Repetition(NamedTuple):
