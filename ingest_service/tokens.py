@@ -136,5 +136,5 @@ class TokenVerifier:
         except KeysUnavailableError as error:
             detail = "the issuer's keys cannot be read"
             raise ProblemError(503, "keys_unavailable", detail, self._retry_after_s) from error
-        except (jwt.PyJWTError, ClaimsInvalidError, ValueError) as error:
+        except (jwt.PyJWTError, ClaimsInvalidError, ValueError, RecursionError) as error:
             raise ProblemError(401, "token_invalid", "the session token cannot be verified") from error

@@ -301,13 +301,18 @@ class DiskLog:
     def _rotate_now(self) -> None:
         self._rotate = False
         try:
-            self._run_in_thread(self._wal.rotate)
+            self._run_in_thread(self._rotate_blocking)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 self._fail(f"rotation failed: {error}")
             return  # stays in the old segment; the next look at the disk refuses new records
         self._segment_started_s = time.monotonic()
         self._known.clear()  # so that every segment can be redone on its own
+
+    def _rotate_blocking(self) -> None:
+        self._wal.rotate()
+        # An open file outlives its removal: without this, erased bytes would stay on the disk for as long.
+        self._spool.close()
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why

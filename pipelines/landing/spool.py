@@ -92,5 +92,9 @@ def sync(data_dir: Path, session_ids: Iterable[UUID], log: str) -> None:
 
 
 def remove(data_dir: Path, session_id: UUID) -> None:
-    """Delete all of a session's spool files. No error if there are none."""
+    """Delete all of a session's spool files. No error if there are none.
+
+    Only for a session that accepts nothing more (its token has expired, or its end is marked): a worker may still hold
+    the file open, and gives it up with its next segment.
+    """
     shutil.rmtree(layout.session_directory(data_dir, session_id), ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from datetime import UTC, datetime
@@ -131,6 +132,33 @@ def test_a_remembered_token_still_expires(session_keys: SigningKeys) -> None:
     for log_id in range(5):
         verifier.verify("Bearer " + session_keys.mint({**PAYLOAD, "log": log_id}), 1_772_000_000.0)
     assert len(verifier._remembered) == 2
+
+
+def _segment(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        _segment(b"[" * 2000) + ".e30.e30",
+        _segment(b'{"alg":"EdDSA","kid":' + b"[" * 1900 + b"}") + ".e30.e30",
+        _segment(b'{"alg":"none"}') + ".e30.",
+        "\xff.\xff.\xff",
+        "..",
+        "a" * 4096,
+    ],
+)
+def test_hostile_tokens_are_only_invalid(session_keys: SigningKeys, token: str) -> None:
+    with pytest.raises(ProblemError, match="token_invalid"):
+        _verifier(session_keys).verify(f"Bearer {token}", 0.0)
+
+
+@given(st.text(max_size=200))
+def test_any_header_is_a_refusal(header: str) -> None:
+    key_set = KeySet(lambda: b'{"keys": []}', Clock(), 10)
+    with pytest.raises(ProblemError):
+        TokenVerifier(key_set, None, 10, 5).verify(header, 0.0)
 
 
 def test_a_demanded_issuer_is_demanded(session_keys: SigningKeys) -> None:

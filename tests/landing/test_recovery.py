@@ -208,6 +208,26 @@ def test_rotation_and_checkpoint_keep_everything_and_free_the_log(tmp_path: Path
     log.close()
 
 
+def test_a_removed_spool_is_given_up_with_the_next_segment(tmp_path: Path) -> None:
+    log = _open(tmp_path, options=_small_segments())
+    put(log, b"x" * 2000)
+    spool.remove(tmp_path, UUID(int=1))
+    log.maintain()
+    log.maintain()
+
+    def open_spools() -> list[str]:
+        paths = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - entries vanish
+        return [str(path.readlink()) for path in paths if path.is_symlink() and ".spool" in str(path.readlink())]
+
+    deadline_s = time.monotonic() + 5
+    while open_spools() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert open_spools() == []
+    put(log, b"later", session=1)
+    assert _bodies(tmp_path) == [b"later"]
+    log.close()
+
+
 def _small_segments() -> DiskOptions:
     return DiskOptions(free_min_bytes=0, gather_ms=0, segment_max_bytes=1500)
 
