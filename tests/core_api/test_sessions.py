@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
@@ -119,16 +120,28 @@ def test_an_ended_or_exhausted_exercise_gets_a_new_log_and_session(api: Api, cli
     assert third["session_id"] not in (first["session_id"], second["session_id"])
 
 
-def test_capture_follows_the_ledger(api: Api, clinic: Clinic) -> None:
+def test_capture_follows_the_ledger_and_a_later_grant_takes_a_new_session(api: Api, clinic: Clinic) -> None:
+    def consent(purpose: str, granted: bool) -> None:
+        path = f"/v1/patients/{clinic.patient_id}/consents"
+        api.call("POST", path, api.patient(clinic), json={"purpose": purpose, "granted": granted})
+        api.clock.now = datetime.now(UTC)  # the ledger's time is Postgres's own
+
+    api.clock.now = datetime.now(UTC)
     sitting = open_session(api, clinic)
-    path = f"/v1/patients/{clinic.patient_id}/consents"
-    api.call("POST", path, api.patient(clinic), json={"purpose": "biometric", "granted": True})
-    _, started = start(api, clinic, sitting["id"], "Quad Set")
-    assert started["capture"] == {"pose": True, "media": False}
-    api.call("POST", path, api.patient(clinic), json={"purpose": "analytics", "granted": True})
-    api.call("POST", path, api.patient(clinic), json={"purpose": "biometric", "granted": False})
-    _, started = start(api, clinic, sitting["id"], "Quad Set")
-    assert started["capture"] == {"pose": False, "media": True}
+    consent("biometric", True)
+    status, first = start(api, clinic, sitting["id"], "Quad Set")
+    assert (status, first["capture"]) == (201, {"pose": True, "media": False})
+    consent("biometric", False)
+    status, withdrawn = start(api, clinic, sitting["id"], "Quad Set")
+    assert (status, withdrawn["capture"]) == (200, {"pose": False, "media": False})
+    assert withdrawn["session_id"] == first["session_id"]
+    consent("analytics", True)
+    status, second = start(api, clinic, sitting["id"], "Quad Set")
+    assert (status, second["capture"]) == (201, {"pose": False, "media": True})
+    consent("biometric", True)  # granted again: what was withdrawn in a session stays so in it
+    status, third = start(api, clinic, sitting["id"], "Quad Set")
+    assert (status, third["capture"]) == (201, {"pose": True, "media": True})
+    assert start(api, clinic, sitting["id"], "Quad Set")[0] == 200
 
 
 def test_the_least_loaded_ready_node_is_home(api: Api, clinic: Clinic, foreign: Clinic) -> None:
