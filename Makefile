@@ -18,6 +18,7 @@ RESTARTIX := $(BIN)/restartix
 PYTHON ?=
 ARGS ?=
 DATA ?=
+FILE ?=
 ROLE ?=
 ORG ?=
 PROCESS ?=
@@ -51,6 +52,10 @@ psql: $(READY) ## Open psql as a role, on one organisation's rows | make psql RO
 	@$(RESTARTIX) psql $(if $(ROLE),--role $(ROLE)) $(if $(ORG),--org $(ORG)) $(if $(ARGS),-- $(ARGS))
 
 ##@ Patients and recordings
+play: $(READY) ## Play a recording through the running stack, show its repetitions   make play FILE=path/to/recording.npz
+	@test -n "$(FILE)" || { echo "Say which recording: make play FILE=path/to/recording.npz"; exit 2; }
+	$(RESTARTIX) play $(FILE) $(ARGS)
+
 simulate: $(READY) ## Play a patient to the running stack | make simulate ARGS="--help"
 	@$(RESTARTIX) simulate $(ARGS)
 
@@ -86,7 +91,7 @@ help: ## Print this
 		$(MAKEFILE_LIST)
 	echo
 
-.PHONY: demo test setup up down status logs psql simulate eval bench lint lock clean help
+.PHONY: demo test setup up down status logs psql play simulate eval bench lint lock clean help
 
 # Two workers pay from a few dozen tests on; one test file is quicker without.
 PYTEST_PARALLEL ?= $(if $(ARGS),,-n 2)

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "psql": ("infra.stack.cli:psql", "Open psql as one of the roles."),
     "token": ("infra.stack.cli:token", "Print an identity token for the local Core API."),
     "demo": ("infra.demo.cli:demo", "A week of three patients through the running stack."),
+    "play": ("infra.demo.recordings:play", "Play recordings through the running stack and show their repetitions."),
     "simulate": ("pipelines.simulate.cli:simulate", "Play a simulated or recorded patient to the ingest service."),
     "eval": ("pipelines.evaluate.cli:evaluate", "Count and score recorded sequences, and report the errors."),
     "finaliser": ("pipelines.finalise.cli:finaliser", "Run the finaliser of this node."),

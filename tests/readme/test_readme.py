@@ -15,6 +15,7 @@ from infra.stack.state import PROJECT_DIR
 
 README = (PROJECT_DIR / "README.md").read_text()
 COMMANDS = re.findall(r"^(make [^#\n]+?)\s*(?:#.*)?$", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S)), re.M)
+RECORDINGS = "../shared/pose-data"
 SCREEN_LINES = 50
 
 
@@ -43,21 +44,18 @@ def run(command: str, environ: dict[str, str], *, stdin: str = "") -> str:
     return done.stdout
 
 
-def recordings(command: str) -> Path:
-    """Where the README says the recordings are, or where POSE_DATA says."""
-    named = command.partition("DATA=")[2]
-    return Path(os.environ.get("POSE_DATA") or PROJECT_DIR / named)
+def recordings() -> Path:
+    """Where the recordings are: POSE_DATA, or where the README has them."""
+    return Path(os.environ.get("POSE_DATA") or PROJECT_DIR / RECORDINGS)
 
 
 def as_a_reader(command: str, environ: dict[str, str]) -> str:
     """Run it, with what a reader would type into it or see of it."""
-    if command.startswith("make eval"):
-        return run(f"make eval DATA={recordings(command)}", environ)
     if command.startswith("make psql"):
         output = run(command, environ, stdin="select count(*) as weeks from analytics.plan_weekly_adherence;\n")
         assert re.search(r"weeks\s*\n-+\n +[1-9]", output), output
         return output
-    return run(command, environ)
+    return run(command.replace(RECORDINGS, str(recordings())), environ)
 
 
 def test_the_readme_fits_one_screen_and_its_links_lead_somewhere() -> None:
@@ -79,8 +77,8 @@ def test_every_command_of_the_readme(environ: dict[str, str]) -> None:
     for command in COMMANDS:
         if command == "make test":
             continue  # it is what runs this test
-        if command.startswith("make eval") and not recordings(command).is_dir():
-            print(f"not run, because there are no recordings at {recordings(command)}: {command}")
+        if RECORDINGS in command and not recordings().is_dir():
+            print(f"not run, because there are no recordings at {recordings()}: {command}")
             continue
         output = as_a_reader(command, environ)
         if command == "make demo":
@@ -92,5 +90,7 @@ def test_every_command_of_the_readme(environ: dict[str, str]) -> None:
                 + report["batches"]["dropped_for_consent"]
             )
             assert "Jane Doe" in output
+        if command.startswith("make play"):
+            assert "10 repetitions, 10 labelled" in output
         ran.append(command.split()[1])
     assert {"demo", "up", "simulate", "psql", "down"} <= set(ran)
