@@ -8,6 +8,7 @@ thread runs it itself.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -194,6 +195,8 @@ class DiskLog:
             except OSError as error:
                 # A failed sync may have dropped the pages it failed on, and a second would report success.
                 self._fail(f"checkpoint failed: {error}")
+                with contextlib.suppress(OSError):
+                    self._slot.suspect_spool()
 
     def close(self) -> None:
         with self._lock:

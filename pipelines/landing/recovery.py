@@ -56,14 +56,15 @@ def recover_slot(data_dir: Path, owned: slot.Slot) -> RecoveryReport:
     """Redo and delete every log left in a slot the caller owns and does not yet write to. Raises ``OSError``."""
     report = RecoveryReport()
     for log, segments in slot.segments(owned.directory).items():
-        report = report.plus(_recover_log(data_dir, log, segments))
+        report = report.plus(_recover_log(data_dir, log, segments, rewrite=owned.spool_is_suspect))
         for _, path in segments:
             path.unlink()
         layout.sync_directory(owned.directory)
+    owned.trust_spool()
     return report
 
 
-def _recover_log(data_dir: Path, log: str, segments: list[tuple[int, Path]]) -> RecoveryReport:
+def _recover_log(data_dir: Path, log: str, segments: list[tuple[int, Path]], *, rewrite: bool) -> RecoveryReport:
     last_spooled: dict[UUID, int] = {}
     seen = redone = cut_bytes = 0
     writer = spool.SpoolWriter(data_dir, log)
@@ -85,6 +86,9 @@ def _recover_log(data_dir: Path, log: str, segments: list[tuple[int, Path]]) -> 
             cut_bytes += len(content) - whole_bytes
     finally:
         writer.close()
+    if rewrite:
+        for session_id in last_spooled:
+            spool.rewrite(layout.spool_path(data_dir, session_id, log))
     spool.sync(data_dir, last_spooled, log)
     return RecoveryReport(1, seen, redone, cut_bytes)
 

@@ -30,6 +30,18 @@ class Slot:
         self.name = directory.name
         self._descriptor = descriptor
 
+    def suspect_spool(self) -> None:
+        """Note for recovery that a sync of the spool failed: what it reads there may not be on the disk."""
+        (self.directory / "suspect").touch(layout.FILE_MODE)
+        layout.sync_directory(self.directory)
+
+    @property
+    def spool_is_suspect(self) -> bool:
+        return (self.directory / "suspect").exists()
+
+    def trust_spool(self) -> None:
+        (self.directory / "suspect").unlink(missing_ok=True)
+
     def release(self) -> None:
         os.close(self._descriptor)
 

@@ -80,6 +80,24 @@ def cut_torn_tail(path: Path) -> int:
     return records[-1].offset if records else -1
 
 
+def rewrite(path: Path) -> None:
+    """Write a spool file anew beside itself, sync it, and put it in its own place. No error if it is not there.
+
+    For files whose sync failed: their pages may count as written without having been, and only new ones are written.
+    """
+    draft = path.with_suffix(".draft")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, layout.FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
 def sync(data_dir: Path, session_ids: Iterable[UUID], log: str) -> None:
     """Make the spool files of ``log`` for these sessions durable, names included. A removed session is passed over."""
     for session_id in session_ids:

@@ -327,6 +327,14 @@ def test_a_failed_checkpoint_keeps_the_log(tmp_path: Path, monkeypatch: pytest.M
     log.close()
     assert reader.has_unrecovered_log(tmp_path)
     assert sum(path.stat().st_size for path in layout.wal_directory(tmp_path).glob("*/*.wal")) > 2000
+    # The spool reads well from memory, and yet may not be on the disk: recovery must write it anew.
+    (path,) = layout.spool_directory(tmp_path).glob("*/*.spool")
+    before = path.stat().st_ino
+    recovery.recover_unowned(tmp_path)
+    assert path.stat().st_ino != before
+    assert _bodies(tmp_path) == [b"x" * 2000]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == [path.name]
+    assert not list(layout.wal_directory(tmp_path).glob("*/suspect"))
 
 
 def test_waiting_bytes_are_bounded(tmp_path: Path) -> None:
