@@ -1,0 +1,102 @@
+"""Commands of ``retention``: where the policy meets the stores. ``RESTARTIX_DATABASE_URL`` is the sweeper's login."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import psycopg
+
+from pipelines.adapters.postgres.retention_store import PostgresRetentionStore
+from pipelines.adapters.s3.client import connect
+from pipelines.adapters.s3.lifecycle import LifecycleOutcome, apply_lifecycle
+from pipelines.adapters.s3.settings import S3Settings, S3SettingsError
+from pipelines.retention.apply import AgeReport, RetentionReport, ages
+from pipelines.retention.apply import run as run_once
+from pipelines.retention.document import markdown
+from pipelines.retention.lifecycle import MINIMUM_OBJECT_SIZE, render, without_transitions
+from pipelines.retention.policy import load
+
+T = TypeVar("T")
+
+
+class DatabaseUrlMissing(ValueError):  # noqa: N818 - reads as what it is
+    """RESTARTIX_DATABASE_URL is not set."""
+
+
+def run_retention(environ: Mapping[str, str]) -> RetentionReport:
+    """One night on Postgres. Raises ``DatabaseUrlMissing``; a failed rule is in the report."""
+    with _database(environ) as connection:
+        return run_once(PostgresRetentionStore(connection), load())
+
+
+def apply_to_bucket(environ: Mapping[str, str]) -> LifecycleOutcome:
+    """Put the lifecycle document on the bucket. Raises ``S3SettingsError``, boto3's errors."""
+    settings = S3Settings.from_env(environ)
+    document = render(load())
+    return apply_lifecycle(connect(settings), settings.bucket, document, MINIMUM_OBJECT_SIZE, without_transitions)
+
+
+def report_ages(environ: Mapping[str, str], now: dt.datetime) -> list[AgeReport]:
+    """The oldest row of each kind against the policy. Raises ``DatabaseUrlMissing``."""
+    with _database(environ) as connection:
+        return ages(PostgresRetentionStore(connection), load(), now)
+
+
+@click.group()
+def retention() -> None:
+    """Keep each kind of data for as long as the policy says, and no longer."""
+
+
+@retention.command()
+def run() -> None:
+    """Make partitions ahead, drop expired ones and delete expired rows; report as JSON. Fails if a rule failed."""
+    report = _or_exit(lambda: run_retention(os.environ))
+    click.echo(_pretty(report))
+    if report.failures:
+        raise click.ClickException("; ".join(report.failures))
+
+
+@retention.command()
+def apply() -> None:
+    """Put the lifecycle rules on the bucket, and say what the store could not take."""
+    outcome = _or_exit(lambda: apply_to_bucket(os.environ))
+    click.echo(f"Rules: {', '.join(outcome.rules)}")
+    for line in outcome.left_out:
+        click.echo(f"Not supported by this store: {line}")
+
+
+@retention.command()
+@click.option("--policy", "only_policy", is_flag=True, help="Show the policy alone; no store is asked.")
+@click.option("--lifecycle", "only_lifecycle", is_flag=True, help="Show the S3 lifecycle document as JSON.")
+def report(only_policy: bool, only_lifecycle: bool) -> None:
+    """Show the policy, and how old the oldest row of each kind is, as JSON."""
+    if only_policy:
+        click.echo(markdown(load()), nl=False)
+    elif only_lifecycle:
+        click.echo(_pretty(render(load())))
+    else:
+        found = _or_exit(lambda: report_ages(os.environ, dt.datetime.now(dt.UTC)))
+        click.echo(_pretty(found))
+
+
+def _database(environ: Mapping[str, str]) -> psycopg.Connection[Any]:
+    url = environ.get("RESTARTIX_DATABASE_URL", "").strip()
+    if not url:
+        raise DatabaseUrlMissing("RESTARTIX_DATABASE_URL must be set")
+    return psycopg.connect(url, autocommit=True, connect_timeout=10)
+
+
+def _or_exit(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except (DatabaseUrlMissing, S3SettingsError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _pretty(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
