@@ -107,11 +107,11 @@ def test_the_whole_document_is_accepted_where_transitions_are_known(aws_credenti
     del aws_credentials
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="b")
+        client.create_bucket(Bucket="replays")
         document = render(load())
-        outcome = apply_lifecycle(client, "b", document, MINIMUM_OBJECT_SIZE, without_transitions)
+        outcome = apply_lifecycle(client, "replays", document, MINIMUM_OBJECT_SIZE, without_transitions)
         assert outcome.left_out == []
-        kept = {rule["ID"]: rule for rule in client.get_bucket_lifecycle_configuration(Bucket="b")["Rules"]}
+        kept = {rule["ID"]: rule for rule in client.get_bucket_lifecycle_configuration(Bucket="replays")["Rules"]}
         for rule in document["Rules"]:
             for name in rule.keys() - {"ID", "Filter"}:
                 assert kept[rule["ID"]][name] == rule[name]  # type: ignore[literal-required]
