@@ -12,6 +12,7 @@ import uuid
 
 import click
 import psycopg
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.stack.lifecycle import StackError, all_programs
 from infra.stack.lifecycle import down as stop_stack
@@ -35,7 +36,9 @@ EXPECTED_ERRORS = (
     UnknownLoginError,
     ValueError,
     PermissionError,
-    psycopg.OperationalError,
+    psycopg.Error,
+    BotoCoreError,
+    ClientError,
 )
 
 

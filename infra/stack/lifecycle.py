@@ -24,6 +24,9 @@ from infra.stack.programs import Program, servers, services
 from infra.stack.s3 import prepare_bucket
 from infra.stack.state import BUCKET, StackState, load_state, prepare_state, state_directory
 from infra.stack.supervisor import ENDED_STATES, Supervisor
+from pipelines.adapters.s3.lifecycle import apply_lifecycle
+from pipelines.retention.lifecycle import MINIMUM_OBJECT_SIZE, render, without_transitions
+from pipelines.retention.policy import load as load_policy
 
 LOG_TAIL_LINES = 25
 DAGSTER_STORAGE_S = 120
@@ -144,8 +147,12 @@ def _prepare_stores(state: StackState, say: Say) -> None:
     applied = migrate(state.logins.admin_url)
     state.logins.provision()
     say(f"  {'Schema':<24}{len(applied)} migrations applied" if applied else f"  {'Schema':<24}up to date")
-    prepare_bucket(state.s3.client(), BUCKET, origins=environment.PORTAL_ORIGINS)
-    say(f"  {'Bucket':<24}{BUCKET}")
+    client = state.s3.client()
+    prepare_bucket(client, BUCKET, origins=environment.PORTAL_ORIGINS)
+    lifecycle = apply_lifecycle(client, BUCKET, render(load_policy()), MINIMUM_OBJECT_SIZE, without_transitions)
+    # SeaweedFS expires objects, but cannot move them to a colder class.
+    unsupported = f"; {len(lifecycle.left_out)} transitions not supported by this store" if lifecycle.left_out else ""
+    say(f"  {'Bucket':<24}{BUCKET}, {len(lifecycle.rules)} lifecycle rules{unsupported}")
 
 
 def _start(supervisor: Supervisor, programs: Sequence[Program], say: Say) -> None:

@@ -56,6 +56,8 @@ def test_up_twice_then_down_then_up_again_keeps_everything(
         supervisor_pid = Supervisor(first).pid()
         with psycopg.connect(first.logins.url("core_api")) as connection:
             assert connection.execute("select current_user").fetchone() == ("core_api",)
+        rules = first.s3.client().get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+        assert any("Expiration" in rule for rule in rules)
         first.s3.client().put_object(Bucket=BUCKET, Key="1/kept", Body=b"kept")
 
         again = up(environ, said.append)
