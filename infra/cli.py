@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "play": ("infra.demo.recordings:play", "Play recordings through the running stack and show their repetitions."),
     "simulate": ("pipelines.simulate.cli:simulate", "Play a simulated or recorded patient to the ingest service."),
     "eval": ("pipelines.evaluate.cli:evaluate", "Count and score recorded sequences, and report the errors."),
+    "calibrate": ("pipelines.evaluate.calibrate_cli:calibrate", "Set profiles' figures from labelled recordings."),
     "finaliser": ("pipelines.finalise.cli:finaliser", "Run the finaliser of this node."),
     "subscriber": ("core_api.cli:subscriber", "Run the bus subscriber that writes results to PostgreSQL."),
     "sweep": ("pipelines.finalise.cli:sweep", "Close sessions that have been silent for too long, once."),

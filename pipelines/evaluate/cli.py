@@ -1,4 +1,4 @@
-"""``restartix eval`` and ``restartix calibrate``: folders and files in, tables and files out. No sums are done here."""
+"""``restartix eval``: a folder of recordings in, a table and a report out. No sums are done here."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.evaluate.calibrate import fit, leave_one_subject_out, observe, recalibrated, written_by_hand
-from pipelines.evaluate.dataset import DatasetError, Sequence, read_manifest, read_references, read_sequence
-from pipelines.evaluate.run import Judged, Overall, Report, Row, judge_entry, profile_for, report
-from pipelines.pose.profile import load
+from pipelines.evaluate.dataset import DatasetError, read_manifest, read_references, read_sequence
+from pipelines.evaluate.run import Judged, Overall, Report, Row, judge_entry, report
 from pipelines.pose.version import algorithm_version
 
 
@@ -89,52 +87,3 @@ def evaluate(folder: Path, out: Path, cuts: int, seed: int) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     console.print(f"written: {out}")
-
-
-@click.command("calibrate")
-@click.option(
-    "--data",
-    "folder",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with manifest.csv and .npz sequences that are labelled correct and incorrect.",
-)
-@click.option(
-    "--profiles",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("pipelines/pose/profiles"),
-    show_default=True,
-    help="Where the profile files are.",
-)
-@click.option("--write/--dry-run", default=False, show_default=True, help="Whether to rewrite the profile files.")
-def calibrate(folder: Path, profiles: Path, write: bool) -> None:
-    """Set each profile's range and compensations from labelled recordings, and show AUC on subjects left out."""
-    console = Console()
-    table = Table(title="AUC of repetitions of subjects left out of the fit")
-    for heading in ("exercise", "data set", "faults", "whole score"):
-        table.add_column(heading)
-    try:
-        groups: dict[str, list[Sequence]] = {}
-        for entry in read_manifest(folder):
-            profile = profile_for(entry.exercise)
-            if profile is not None and entry.label is not None:
-                groups.setdefault(profile.name, []).append(read_sequence(entry))
-    except DatasetError as error:
-        raise click.ClickException(str(error)) from error
-    for name, sequences in sorted(groups.items()):
-        profile = load(name)
-        path = profiles / f"{name}.toml"
-        text = path.read_text(encoding="utf-8")
-        labelled = observe(sequences, profile, written_by_hand(text))
-        if len(set(labelled.subject)) < 2 or labelled.correct.all() or not labelled.correct.any():
-            console.print(f"{name}: needs correct and incorrect repetitions of at least two subjects; left as it is")
-            continue
-        faults = leave_one_subject_out(labelled, whole_score=False)
-        whole = leave_one_subject_out(labelled, whole_score=True)
-        for dataset, figure in faults.items():
-            table.add_row(name, dataset, _figure(figure), _figure(whole[dataset]))
-        if write:
-            fitted = fit(labelled.amount, labelled.correct)
-            path.write_text(recalibrated(text, profile, fitted), encoding="utf-8")
-            console.print(f"written: {path}")
-    console.print(table)

@@ -44,7 +44,7 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True):
     angle: dict[str, Float64s]  # per side, at ROM_CUTOFF_HZ
     counted: Float64s  # rest is low, the movement is a rise
     falls: bool  # the angle gets smaller on the way out, so ``counted`` is its mirror image
-    seen: Bools  # [N] frames, not grid: whether the needed landmarks were visible
+    seen: Bools  # [N] frames, not grid: whether the landmarks of the sides that move were visible
 
 
 def _usable_sides(seen: dict[str, Bools]) -> tuple[str, ...]:
@@ -87,6 +87,43 @@ def counting_rule(profile: MovementProfile) -> Rule:
     )
 
 
+class SidesOnGrid(msgspec.Struct, frozen=True, kw_only=True):
+    """One angle on the grid [G], per side that can be measured, unfiltered; and where its landmarks were seen [N]."""
+
+    raw: dict[str, Float64s]
+    seen: dict[str, Bools]
+
+
+def on_grid(body: Body, landmarks_m: NDArray[np.floating], line: Timeline, angle: str) -> SidesOnGrid:
+    """``angle`` of N >= 1 frames, resampled over what was seen."""
+    spec = ANGLES[angle]
+    seen = {side: visible(landmarks_m, needed_landmarks(angle, side)) for side in SIDES}
+    sides = _usable_sides(seen) if spec.sided else ("left",)
+    raw = {side: line.resample(spec.measure(body, side), seen[side]) for side in sides}
+    return SidesOnGrid(raw=raw, seen={side: seen[side] for side in sides})
+
+
+def counted_signal(
+    filtered: dict[str, Float64s], profile: MovementProfile, prescribed: str | None = None
+) -> tuple[Float64s, bool, tuple[str, ...]]:
+    """The signal that repetitions are counted in: rest is low, the movement is a rise.
+
+    Returns:
+        The signal [G], whether the angle gets smaller on the way out, and the sides the signal is made of.
+    """
+    primary = profile.primary
+    both: Float64s = np.mean(list(filtered.values()), axis=0)
+    falls = primary.direction == "decrease" or (primary.direction == "either" and _rest_is_high(both))
+    sign = -1.0 if falls else 1.0
+    if primary.sides == "bilateral" or len(filtered) == 1:
+        return sign * both, falls, tuple(filtered)
+    rising = {side: sign * signal for side, signal in filtered.items()}
+    moving = _moving_sides(rising, counting_rule(profile), prescribed)
+    # Each side above its own rest, so that a hand kept on the hip does not hide the other arm's low part.
+    signal: Float64s = np.max([rising[side] - np.percentile(rising[side], REST_PERCENTILE) for side in moving], axis=0)
+    return signal, falls, moving
+
+
 def measure(
     body: Body,
     landmarks_m: NDArray[np.floating],
@@ -96,30 +133,18 @@ def measure(
 ) -> Motion:
     """The primary angle of N >= 1 frames, resampled, filtered and oriented."""
     primary = profile.primary
-    spec = ANGLES[primary.angle]
-    counting = primary.counted_angle or primary.angle
-    needed = {side: needed_landmarks(primary.angle, side) | needed_landmarks(counting, side) for side in SIDES}
-    seen = {side: visible(landmarks_m, needed[side]) for side in SIDES}
-    sides = _usable_sides(seen) if spec.sided else ("left",)
-    angle: dict[str, Float64s] = {}
-    counted: dict[str, Float64s] = {}
-    for side in sides:
-        raw = line.resample(spec.measure(body, side), seen[side])
-        angle[side] = low_pass(raw, ROM_CUTOFF_HZ)
-        if counting != primary.angle:
-            raw = line.resample(ANGLES[counting].measure(body, side), seen[side])
-        counted[side] = low_pass(raw, primary.cutoff_hz)
-    both = np.mean(list(counted.values()), axis=0)
-    falls = primary.direction == "decrease" or (primary.direction == "either" and _rest_is_high(both))
-    if falls:
-        both = -both
-        counted = {side: -signal for side, signal in counted.items()}
-    if primary.sides == "unilateral" and len(sides) > 1:
-        moving = _moving_sides(counted, counting_rule(profile), prescribed)
-        # Each side above its own rest, so that a hand kept on the hip does not hide the other arm's low part.
-        both = np.max([counted[side] - np.percentile(counted[side], REST_PERCENTILE) for side in moving], axis=0)
-    together = np.logical_and.reduce([seen[side] for side in sides])
-    return Motion(sides=sides, angle=angle, counted=both, falls=falls, seen=together)
+    reported = on_grid(body, landmarks_m, line, primary.angle)
+    counting = on_grid(body, landmarks_m, line, primary.counted_angle) if primary.counted_angle else reported
+    filtered = {side: low_pass(raw, primary.cutoff_hz) for side, raw in counting.raw.items()}
+    signal, falls, moving = counted_signal(filtered, profile, prescribed)
+    seen = [each.seen[side] for each in (reported, counting) for side in moving if side in each.seen]
+    return Motion(
+        sides=tuple(reported.raw),
+        angle={side: low_pass(raw, ROM_CUTOFF_HZ) for side, raw in reported.raw.items()},
+        counted=signal,
+        falls=falls,
+        seen=np.logical_and.reduce(seen),
+    )
 
 
 class Excursions(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from pipelines.pose.segmentation import Repetition
 from pipelines.pose.signals import Float64s, Timeline
 
@@ -28,8 +26,8 @@ def phases(signal: Float64s, found: list[Repetition], line: Timeline) -> list[Ph
     result: list[Phases] = []
     for rep in found:
         level = signal[rep.peak] - HOLD_SHARE * rep.excursion
-        before = np.flatnonzero(signal[rep.start : rep.peak + 1] < level)
-        after = np.flatnonzero(signal[rep.peak : rep.end + 1] < level)
+        before = (signal[rep.start : rep.peak + 1] < level).nonzero()[0]
+        after = (signal[rep.peak : rep.end + 1] < level).nonzero()[0]
         hold_from = rep.start + int(before[-1]) + 1 if len(before) else rep.start
         hold_to = rep.peak + int(after[0]) - 1 if len(after) else rep.end
         at = [round(float(line.grid_ms[i])) for i in (rep.start, hold_from, hold_to, rep.end)]

@@ -89,13 +89,13 @@ def _typical_excursion(signal: Float64s, turns: list[int]) -> float:
 
 def _leaves_rest(signal: Float64s, valley: int, peak: int, level: float) -> int:
     """The last index from ``valley`` to ``peak`` that is still at or below ``level``."""
-    below = np.flatnonzero(signal[valley : peak + 1] <= level)
+    below = (signal[valley : peak + 1] <= level).nonzero()[0]
     return valley + (int(below[-1]) if len(below) else 0)
 
 
 def _reaches_rest(signal: Float64s, peak: int, valley: int, level: float) -> int:
     """The first index from ``peak`` to ``valley`` that is at or below ``level`` again."""
-    below = np.flatnonzero(signal[peak : valley + 1] <= level)
+    below = (signal[peak : valley + 1] <= level).nonzero()[0]
     return peak + int(below[0]) if len(below) else valley
 
 

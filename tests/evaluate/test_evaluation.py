@@ -19,7 +19,8 @@ from pipelines.evaluate.calibrate import (
     recalibrated,
     written_by_hand,
 )
-from pipelines.evaluate.cli import calibrate, evaluate
+from pipelines.evaluate.calibrate_cli import calibrate
+from pipelines.evaluate.cli import evaluate
 from pipelines.evaluate.cuts import MOST_REPETITIONS, cut_and_join
 from pipelines.evaluate.dataset import DatasetError, Entry, Sequence, read_manifest, read_references, read_sequence
 from pipelines.evaluate.run import judge, judge_entry, report

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.evaluate.metrics import auc, boundaries_within, count_error, match
@@ -43,6 +43,7 @@ scores = st.lists(st.integers(0, 5), min_size=1, max_size=12)
 
 
 @given(scores, scores)
+@settings(deadline=None)
 def test_auc_is_how_often_a_correct_one_wins(good: list[int], bad: list[int]) -> None:
     wins = np.mean([1.0 if g > b else 0.5 if g == b else 0.0 for g in good for b in bad])
     assert auc(good, bad) == pytest.approx(wins)

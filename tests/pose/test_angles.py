@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.pose.angles import ANGLES, Body, needed_landmarks
@@ -97,6 +97,7 @@ def test_signs_of_trunk_pelvis_and_knee_faults() -> None:
 
 
 @given(st.floats(0.0, 2.0 * np.pi), st.floats(5.0, 150.0))
+@settings(deadline=None)
 def test_angles_between_segments_do_not_depend_on_where_the_patient_faces(turn: float, flexion: float) -> None:
     body = squatting(np.array([flexion]))
     turned = body.copy()

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -25,6 +25,7 @@ def test_turning_points_alternate_and_ignore_what_is_below_the_threshold() -> No
 
 
 @given(hnp.arrays(np.float64, st.integers(0, 200), elements=st.floats(-200, 200)), st.floats(0.5, 100))
+@settings(deadline=None)
 def test_turning_points_are_ordered_and_at_least_the_threshold_apart(signal: np.ndarray, threshold: float) -> None:
     turns = turning_points(signal, threshold)
     assert turns == sorted(set(turns))
@@ -34,6 +35,7 @@ def test_turning_points_are_ordered_and_at_least_the_threshold_apart(signal: np.
 
 
 @given(st.integers(0, 25), st.floats(0.8, 6.0), st.floats(20.0, 170.0), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
 def test_any_number_at_any_tempo_and_range_is_counted(count: int, period_s: float, peak: float, seed: int) -> None:
     signal = repetitions_deg(count, peak_deg=peak, period_s=period_s)
     signal = signal + np.random.default_rng(seed).uniform(-1.5, 1.5, len(signal))
@@ -59,6 +61,7 @@ def test_what_is_too_fast_or_too_slow_for_a_repetition_is_none(period_s: float, 
 
 
 @given(st.integers(1, 12), st.floats(0.0, 4.0))
+@settings(deadline=None)
 def test_repetitions_do_not_overlap_and_take_in_little_rest(count: int, rest_s: float) -> None:
     pieces = [repetitions_deg(1, idle_s=rest_s / 2)] * count
     found = repetitions(np.concatenate(pieces), RULE)

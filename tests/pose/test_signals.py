@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.pose.signals import GAP_MS, GRID_HZ, LONGEST_STEP_MS, gaps, low_pass, timeline
@@ -17,6 +17,7 @@ def test_thirty_frames_a_second_stay_as_they_are() -> None:
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))
+@settings(deadline=None)
 def test_the_grid_is_bounded_by_the_frames_whatever_the_timestamps_say(times: list[int]) -> None:
     line = timeline(np.array(times, dtype=np.uint32))
     assert 1 <= line.size <= len(times) * LONGEST_STEP_MS * GRID_HZ / 1000.0 + 1

@@ -50,3 +50,11 @@ def test_stillness_has_no_smoothness() -> None:
     assert np.isnan(sparc([np.zeros(40), np.zeros(0)], 30.0)).all()
     assert sparc([], 30.0).size == 0
     assert not np.isnan(sparc([np.zeros(40), minimum_jerk_speed(40)], 30.0)[1])
+
+
+def test_no_movement_depends_on_the_others() -> None:
+    rng = np.random.default_rng(2)
+    speeds = [np.abs(rng.normal(size=points)) for points in (5, 64, 65, 64, 900, 1, 64)]
+    together = sparc(speeds, 30.0)
+    alone = np.array([sparc([speed], 30.0)[0] for speed in speeds])
+    np.testing.assert_array_equal(together, alone)
