@@ -12,7 +12,11 @@ import pytest
 
 from infra.stack import lifecycle
 from infra.stack.lifecycle import StackError, down, up
+from infra.stack.logins import database_url
+from infra.stack.loopback import free_run
+from infra.stack.postgres import TEST_SETTINGS, PostgresServer
 from infra.stack.programs import Program
+from infra.stack.s3 import S3Endpoint
 from infra.stack.state import BUCKET, DEFAULT_PORTS, StackState, load_state
 from infra.stack.supervisor import Supervisor, SupervisorError, _program_section
 
@@ -97,6 +101,33 @@ def test_a_process_that_fails_is_shown_with_its_last_words_and_can_be_mended(
         assert running_programs(state) == {"broken": "RUNNING"}
     finally:
         down(environ, said.append)
+
+
+@pytest.mark.timeout(120)
+def test_servers_that_run_already_are_used_and_left_running(
+    environ: dict[str, str], s3_server: S3Endpoint, tmp_path: Path
+) -> None:
+    # A server of its own: logins belong to the whole server, and their passwords to one state folder.
+    elsewhere = PostgresServer(tmp_path / "elsewhere", free_run(1), "its-own-password", TEST_SETTINGS)
+    with elsewhere.running(log=tmp_path / "elsewhere.log"):
+        told = {
+            **environ,
+            "DATABASE_URL": database_url(elsewhere.admin_url, "clinic"),
+            "S3_ENDPOINT_URL": s3_server.endpoint_url,
+            "AWS_ACCESS_KEY_ID": s3_server.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": s3_server.secret_access_key,
+        }
+        said: list[str] = []
+        try:
+            state = up(told, said.append)
+            assert running_programs(state) == {}
+            assert s3_server.client().get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
+            with psycopg.connect(state.logins.url("subscriber")) as connection:
+                assert connection.execute("select current_database()").fetchone() == ("clinic",)
+        finally:
+            down(told, said.append)
+        assert elsewhere.answers()
+        assert s3_server.accepts_writes()
 
 
 @pytest.mark.parametrize(
