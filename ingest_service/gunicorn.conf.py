@@ -14,12 +14,20 @@ from typing import Any  # noqa: E402
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ.setdefault(_name, "1")
 
+
+def _worker_class(name: str) -> str:
+    """gunicorn's own gevent worker, or one of this service's. Anything else would serve without gevent's hub."""
+    if name == "gevent" or name.startswith("ingest_service."):
+        return name
+    raise ValueError(f"RESTARTIX_WORKER_CLASS must be gevent or a class of ingest_service, not {name!r}")
+
+
 _metrics_dir = Path(os.environ.get("RESTARTIX_DATA_DIR", ".")) / "metrics"
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_dir))
 
 bind = os.environ.get("RESTARTIX_BIND", "127.0.0.1:8090")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-worker_class = "gevent"
+worker_class = _worker_class(os.environ.get("RESTARTIX_WORKER_CLASS", "gevent"))
 worker_connections = 2000
 keepalive = 5  # a batch comes every second; a worker that stops waits this long for connections that idle
 timeout = 120  # covers a worker's recovery, which comes before it serves
