@@ -84,7 +84,8 @@ class Runner:
         self._queue: dict[UUID, _Task] = {}
         self._running: dict[Future[Result], tuple[_Task, SpoolSizes]] = {}
         self._retries: dict[UUID, _Retry] = {}
-        self._settled: dict[UUID, SpoolSizes] = {}  # finalised sessions: the spool as it was before it was read
+        # Sessions with nothing to do: the spool as it was before it was read. Growth makes them asked about again.
+        self._settled: dict[UUID, SpoolSizes] = {}
         self._unasked: set[UUID] = set()  # on the disk, state not known yet
         self._checked_withdrawals: dict[UUID, dt.datetime] = {}
         self._cleaning: Future[CleanupReport] | None = None
@@ -155,11 +156,10 @@ class Runner:
             if session is None:
                 self._counts["unknown"] += 1
                 self._log.error("a session on this disk is not this node's", session_id=str(session_id))
-            elif session.state == "finalised" and not self._may_have_grown(session):
                 self._settled[session_id] = self._disk.sizes(session_id)
-            elif session.state == "failed" or (session.state == "open" and self._disk.end(session_id) is None):
-                continue  # a person decides; its end will be seen
-            else:
+            elif session.state == "failed" or (session.state == "finalised" and not self._may_have_grown(session)):
+                self._settled[session_id] = self._disk.sizes(session_id)
+            elif session.state != "open" or self._disk.end(session_id) is not None:
                 self._enqueue([_Task(session_id, session.organisation_id, False)])
 
     def _may_have_grown(self, session: NodeSession) -> bool:

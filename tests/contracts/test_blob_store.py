@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from moto import mock_aws
 
 from infra.stack.throwaway import Bucket
 from pipelines.adapters.memory.blob_store import MemoryBlobStore
@@ -163,6 +164,20 @@ def test_a_presigned_url_reads_its_version_and_nothing_else(s3: Bucket) -> None:
 def test_objects_are_encrypted_as_set(s3: Bucket) -> None:
     _s3_store(s3).put(KEY, b"body", tags=TAGS, metadata={})
     assert s3.client().head_object(Bucket=s3.bucket, Key=KEY)["ServerSideEncryption"] == "AES256"
+
+
+def test_the_request_for_a_managed_key_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On moto, a double: this proves the request's shape, nothing about keys or access."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        settings = S3Settings(bucket="replays", encryption="aws:kms", kms_key_id="key-1")
+        client = connect(settings)
+        client.create_bucket(Bucket="replays")
+        client.put_bucket_versioning(Bucket="replays", VersioningConfiguration={"Status": "Enabled"})
+        S3BlobStore(client, settings).put(KEY, b"body", tags=TAGS, metadata={})
+        stored = client.head_object(Bucket="replays", Key=KEY)
+        assert (stored["ServerSideEncryption"], stored["SSEKMSKeyId"]) == ("aws:kms", "key-1")
 
 
 def test_an_unreachable_store_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
