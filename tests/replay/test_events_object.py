@@ -62,7 +62,9 @@ def test_what_came_after_the_withdrawal_is_dropped() -> None:
     assert selection.counts == EventCounts(6, 3, 0, 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"{}\n", mtime=0), gzip.compress(b"[]", mtime=0)[:-3]])
+@pytest.mark.parametrize(
+    "content", [b"", b"not gzip", gzip.compress(b"{}\n", mtime=0), gzip.compress(b"[]", mtime=0)[:-3]]
+)
 def test_what_is_no_events_object_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="events object"):
         events_object.read(content)
