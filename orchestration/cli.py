@@ -35,7 +35,7 @@ def refresh_marts(say: Callable[[str], None]) -> float:
 
     required(os.environ, "RESTARTIX_ANALYTICS_DATABASE_URL")
     began = time.monotonic()
-    job = defs().get_job_def("nightly_marts")
+    job = defs().resolve_job_def("nightly_marts")
     log = Pace.from_env(os.environ).dbt_dir / "marts.log"
     with (
         dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral() as instance,

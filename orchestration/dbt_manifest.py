@@ -46,9 +46,12 @@ def ensure_manifest(project_dir: Path, dbt_dir: Path, database_url: str | None =
         fcntl.flock(lock, fcntl.LOCK_EX)
         # dbt parses anew where the connection changed, though not where its password did.
         connection = sorted((name, value) for name, value in profile.items() if name != "DBT_PASSWORD")
-        digest = f"{project_digest(project_dir)} {connection}"
-        if manifest.exists() and digest_file.exists() and digest_file.read_text() == digest:
-            return manifest
+        project = project_digest(project_dir)
+        digest = f"{project} {connection}"
+        if manifest.exists() and digest_file.exists():
+            parsed = digest_file.read_text()
+            if parsed == digest or (database_url is None and parsed.startswith(project)):
+                return manifest
         command = [dbt_executable(), "--quiet", "parse", "--project-dir", str(project_dir)]
         command += ["--profiles-dir", str(project_dir)]
         environ = {**os.environ, **profile, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(dbt_dir / "logs")}

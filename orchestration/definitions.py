@@ -5,7 +5,7 @@ import os
 import dagster as dg
 
 from orchestration.dbt_manifest import ensure_manifest
-from orchestration.defs import keeping_up, marts, sweep
+from orchestration.defs import keeping_up, marts, retention, sweep
 from orchestration.resources import AnalyticsDbt, SweeperDatabase
 from orchestration.settings import DBT_PROJECT_DIR, Pace
 
@@ -20,5 +20,6 @@ def defs() -> dg.Definitions:
         marts.definitions(manifest),
         sweep.definitions(pace.sweep_interval_s),
         keeping_up.definitions(),
+        retention.definitions(),
         dg.Definitions(resources={"dbt": AnalyticsDbt(), "sweeper": SweeperDatabase()}),
     )

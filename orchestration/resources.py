@@ -11,11 +11,14 @@ from typing import Any
 import dagster as dg
 import psycopg
 from dagster_dbt import DbtCliInvocation, DbtCliResource
+from psycopg import sql
 
 from orchestration.dbt_manifest import dbt_executable, profile_variables
 from orchestration.settings import DBT_PROJECT_DIR, Pace, required
 
 RUN_FOLDERS_KEPT = 10
+ANALYTICS_URL = "RESTARTIX_ANALYTICS_DATABASE_URL"
+APPLICATION = "restartix orchestration"
 
 
 class SweeperDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -35,7 +38,7 @@ class SweeperDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises SettingsError, psycopg.OperationalError.
         """
         url = self.environ()["RESTARTIX_DATABASE_URL"]
-        return psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="restartix orchestration")
+        return psycopg.connect(url, autocommit=True, connect_timeout=10, application_name=APPLICATION)
 
 
 class AnalyticsDbt(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -51,9 +54,19 @@ class AnalyticsDbt(dg.ConfigurableResource):  # type: ignore[type-arg]
         dbt, target = self._dbt(f"{run_id}-{arguments[0]}")
         return dbt.cli(arguments, target_path=target, raise_on_error=False).wait()
 
+    def row_count(self, schema: str, table: str) -> int:
+        """Rows of a built table, of all organisations. Raises psycopg.Error, LookupError."""
+        statement = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table))
+        url = required(os.environ, ANALYTICS_URL)
+        with psycopg.connect(url, connect_timeout=10, application_name=APPLICATION) as connection:
+            row = connection.execute(statement).fetchone()
+        if row is None:
+            raise LookupError(f"{schema}.{table}: a count without a row")
+        return int(row[0])
+
     def _dbt(self, run_name: str) -> tuple[DbtCliResource, Path]:
         # dbt reads its profile from the process's environment, here and in the process it starts.
-        os.environ.update(profile_variables(required(os.environ, "RESTARTIX_ANALYTICS_DATABASE_URL")))
+        os.environ.update(profile_variables(required(os.environ, ANALYTICS_URL)))
         dbt_dir = Pace.from_env(os.environ).dbt_dir
         dbt = DbtCliResource(
             project_dir=os.fspath(DBT_PROJECT_DIR),

@@ -1,0 +1,152 @@
+"""What the operator finds: the code location loads without a database and holds exactly this."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration.dbt_manifest import ensure_manifest, profile_variables, project_digest
+from orchestration.settings import DBT_PROJECT_DIR, PROJECT_DIR, Pace, SettingsError, required
+
+ASSETS = {
+    "analytics/cohort_outcomes",
+    "analytics/console_cohorts",
+    "analytics/exercise_trends",
+    "analytics/media_engagement",
+    "analytics/organisation_dashboard",
+    "analytics/plan_weekly_adherence",
+    "analytics/revenue_per_plan",
+    "analytics/top_exercises",
+    "analytics_intermediate/int_exercise_facts",
+    "analytics_intermediate/int_media_views",
+    "analytics_intermediate/int_plan_outcomes",
+    "analytics_intermediate/int_plan_weeks",
+    "analytics_intermediate/int_pose_sessions",
+    "analytics_intermediate/int_session_outcomes",
+    "analytics_staging/stg_core__exercises",
+    "analytics_staging/stg_core__organisations",
+    "analytics_staging/stg_core__patient_exercise_logs",
+    "analytics_staging/stg_core__patient_session_completions",
+    "analytics_staging/stg_core__patient_treatment_plans",
+    "analytics_staging/stg_core__patients",
+    "analytics_staging/stg_core__service_plan_payments",
+    "analytics_staging/stg_core__service_plans",
+    "analytics_staging/stg_core__treatment_plan_exercises",
+    "analytics_staging/stg_core__treatment_plans",
+    "analytics_staging/stg_telemetry__media_session_metrics",
+    "analytics_staging/stg_telemetry__pose_session_metrics",
+    "analytics_staging/stg_telemetry__sessions",
+    "retention/bucket",
+    "retention/rows",
+    "telemetry/sweep",
+}
+JOBS = {"keeping_up", "nightly_marts", "retention", "source_freshness", "sweep"}
+SCHEDULES = {"keeping_up", "nightly_marts", "retention", "source_freshness"}
+SENSORS = {"silent_sessions"}
+
+
+def test_the_code_location_holds_exactly_this(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+    assert {key.to_user_string() for key in repository.asset_graph.materializable_asset_keys} == ASSETS
+    assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == JOBS
+    assert {schedule.name for schedule in repository.schedule_defs} == SCHEDULES
+    assert {sensor.name for sensor in repository.sensor_defs} == SENSORS
+    assert [name for name in ASSETS if not specs[name].description] == []
+    assert [name for name in ASSETS if not specs[name].owners] == []
+    assert {specs[name].group_name for name in ASSETS} == {"intermediate", "marts", "operations", "staging"}
+
+
+def test_everything_that_recurs_is_on_and_runs_in_process(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    for schedule in repository.schedule_defs:
+        assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING, schedule.name
+    for sensor in repository.sensor_defs:
+        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING, sensor.name
+    for name in JOBS:
+        assert definitions.resolve_job_def(name).executor_def.name == "in_process", name
+        assert definitions.resolve_job_def(name).description, name
+
+
+def test_every_dbt_test_of_a_mart_is_an_asset_check(definitions: dg.Definitions) -> None:
+    checks = definitions.get_repository_def().asset_graph.asset_check_keys
+    by_asset = {key.asset_key.to_user_string() for key in checks}
+    assert {name for name in ASSETS if name.startswith("analytics/")} <= by_asset
+    invariants = {path.stem for path in (DBT_PROJECT_DIR / "tests" / "singular").glob("*.sql")}
+    assert len(invariants) >= 8
+    assert invariants <= {key.name for key in checks}
+
+
+def test_the_manifest_is_parsed_once(definitions: dg.Definitions, state_dir: Path, tmp_path: Path) -> None:
+    assert definitions  # loading it made the manifest
+    manifest = state_dir / "dbt" / "target" / "manifest.json"
+    before = manifest.stat().st_mtime_ns
+    assert ensure_manifest(DBT_PROJECT_DIR, state_dir / "dbt") == manifest
+    assert manifest.stat().st_mtime_ns == before
+    (tmp_path / "a.sql").write_text("select 1")
+    digest = project_digest(tmp_path)
+    assert project_digest(tmp_path) == digest
+    (tmp_path / "a.sql").write_text("select 2")
+    assert project_digest(tmp_path) != digest
+
+
+def test_dbt_writes_nothing_into_its_project(definitions: dg.Definitions) -> None:
+    assert definitions
+    kinds = {path.suffix for path in DBT_PROJECT_DIR.rglob("*") if path.is_file()}
+    assert kinds == {".sql", ".yml"}
+    assert not (DBT_PROJECT_DIR / "target").exists()
+    assert not (DBT_PROJECT_DIR / "logs").exists()
+
+
+def test_a_url_becomes_what_the_profile_reads() -> None:
+    variables = profile_variables("postgresql://builder:p%40ss@db.example:6543/clinic?sslmode=require")
+    assert variables == {
+        "DBT_HOST": "db.example",
+        "DBT_PORT": "6543",
+        "DBT_USER": "builder",
+        "DBT_PASSWORD": "p@ss",
+        "DBT_DATABASE": "clinic",
+        "DBT_SSLMODE": "require",
+    }
+
+
+def test_settings_name_the_variable_that_is_wrong() -> None:
+    assert Pace.from_env({}) == Pace(sweep_interval_s=60, state_dir=PROJECT_DIR / ".local")
+    assert Pace.from_env({"RESTARTIX_SWEEP_INTERVAL_S": "5"}).sweep_interval_s == 5
+    for wrong in ("soon", "0", "-1"):
+        with pytest.raises(SettingsError, match="RESTARTIX_SWEEP_INTERVAL_S"):
+            Pace.from_env({"RESTARTIX_SWEEP_INTERVAL_S": wrong})
+    with pytest.raises(SettingsError, match="A or B is not set"):
+        required({"B": ""}, "A", "B")
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT_DIR / "orchestration").rglob("*.py")), ids=lambda path: path.name)
+def test_no_definitions_module_postpones_its_annotations(path: Path) -> None:
+    """Dagster reads the context's annotation to know what to hand over; a postponed one is a string to it."""
+    if "defs" not in path.parts and path.name not in ("definitions.py", "resources.py"):
+        pytest.skip("not a definitions module")
+    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert "__future__" not in {node.module for node in imports}
+
+
+def test_dg_finds_and_checks_the_code_location(definitions: dg.Definitions, tmp_path: Path) -> None:
+    assert definitions  # its manifest is reused: RESTARTIX_STATE is in the environment
+    command = [str(Path(sys.executable).parent / "dg"), "check", "defs"]
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    done = subprocess.run(
+        command,
+        cwd=PROJECT_DIR,
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All definitions loaded successfully" in done.stdout + done.stderr

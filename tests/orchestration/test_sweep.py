@@ -1,0 +1,83 @@
+"""The sweep as the operator runs it, and the checks that every session moves on, over a real database."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from infra.stack.throwaway import Database
+from tests.orchestration.clinic import ends, session
+
+
+def told(result: dg.ExecuteInProcessResult) -> dict[str, object]:
+    """The metadata of the one materialisation of a run."""
+    (event,) = result.get_asset_materialization_events()
+    return {name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()}
+
+
+def test_the_job_closes_what_is_silent_and_nothing_else(connected: dg.Definitions, database: Database) -> None:
+    silent = session(database, silent_s=90)
+    alive = session(database, silent_s=30)
+    ours = session(database, silent_s=90, node_ready_s=20)
+    lost = session(database, silent_s=30, node_ready_s=None)
+    result = connected.resolve_job_def("sweep").execute_in_process()
+    assert ends(database) == {
+        silent: ("ended", "timeout", True),
+        alive: ("open", None, False),
+        ours: ("open", None, False),
+        lost: ("ended", "node_lost", True),
+    }
+    assert told(result) == {
+        "closed_as_timeout": 1,
+        "closed_as_node_lost": 1,
+        "silent_but_spared": 1,
+        "is_complete": True,
+    }
+    again = connected.resolve_job_def("sweep").execute_in_process()
+    assert (told(again)["closed_as_timeout"], told(again)["closed_as_node_lost"]) == (0, 0)
+
+
+def test_the_sensor_makes_a_pass_and_records_what_it_closed(connected: dg.Definitions, database: Database) -> None:
+    repository = connected.get_repository_def()
+    sensor = repository.get_sensor_def("silent_sessions")
+    with dg.build_sensor_context(repository_def=repository, resources=repository.get_top_level_resources()) as context:
+        idle = sensor.evaluate_tick(context)
+        assert list(idle.asset_events) == []
+        silent = session(database, silent_s=90)
+        closing = sensor.evaluate_tick(context)
+    assert ends(database)[silent] == ("ended", "timeout", True)
+    (event,) = closing.asset_events
+    assert isinstance(event, dg.AssetMaterialization)
+    assert event.asset_key == dg.AssetKey(["telemetry", "sweep"])
+    assert event.metadata["closed_as_timeout"].value == 1
+    assert not closing.run_requests
+    # No id of a session reaches Dagster: it has no login.
+    assert str(silent) not in str(event) + str(closing.skip_message)
+
+
+@pytest.mark.parametrize(
+    ("name", "stuck", "moving"),
+    [
+        ("not_finalised", {"state": "ended", "silent_s": 3600}, {"state": "ended", "silent_s": 60}),
+        (
+            "not_applied",
+            {"state": "finalised", "silent_s": 3600, "revision": 1},
+            {"state": "finalised", "silent_s": 60, "revision": 1},
+        ),
+        ("failed", {"state": "failed", "silent_s": 60}, {"state": "finalised", "silent_s": 60}),
+    ],
+)
+def test_a_stuck_session_fails_its_check(
+    connected: dg.Definitions, database: Database, name: str, stuck: dict[str, object], moving: dict[str, object]
+) -> None:
+    def outcome() -> tuple[bool, int, set[str]]:
+        result = connected.resolve_job_def("keeping_up").execute_in_process()
+        checks = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
+        sessions = checks[name].metadata["sessions"].value
+        assert isinstance(sessions, int)
+        return checks[name].passed, sessions, set(checks)
+
+    session(database, **moving)  # type: ignore[arg-type]
+    assert outcome() == (True, 0, {"failed", "not_applied", "not_finalised"})
+    session(database, **stuck)  # type: ignore[arg-type]
+    assert outcome()[:2] == (False, 1)
