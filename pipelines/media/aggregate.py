@@ -22,11 +22,8 @@ COMPLETE_PERCENT = 95
 __all__ = ["ReceivedEvent", "aggregate"]
 
 
-def aggregate(received: Sequence[ReceivedEvent], unknown_field_count: int = 0) -> MediaSummary:
-    """The views and stalls of one session, from its events as received: in any order, any of them repeated.
-
-    ``unknown_field_count`` is passed through: what decoding left out.
-    """
+def aggregate(received: Sequence[ReceivedEvent]) -> MediaSummary:
+    """The views and stalls of one session, from its events as received: in any order, any of them repeated."""
     events = [one.event for one in distinct(received)]
     tells_errors = any(isinstance(event, OPTIONAL_EVENTS) for event in events)
     views: list[ViewMetrics] = []
@@ -41,7 +38,6 @@ def aggregate(received: Sequence[ReceivedEvent], unknown_field_count: int = 0) -
         stalls=tuple(all_stalls),
         watch_percentage=max(shares, default=None),
         event_count=len(events),
-        unknown_field_count=unknown_field_count,
     )
 
 

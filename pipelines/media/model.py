@@ -54,4 +54,3 @@ class MediaSummary(msgspec.Struct, frozen=True, kw_only=True):
     stalls: tuple[StallEvent, ...]
     watch_percentage: float | None  # of the exercise: the best view's
     event_count: int
-    unknown_field_count: int

@@ -176,9 +176,7 @@ def media_summary(watch_percentage: float = 88.123) -> MediaSummary:
         error_count=None,
     )
     stall = StallEvent(view_ordinal=1, stall_number=1, began_at=NOW, position_seconds=12.5, duration_ms=None)
-    return MediaSummary(
-        views=(view,), stalls=(stall,), watch_percentage=watch_percentage, event_count=5, unknown_field_count=0
-    )
+    return MediaSummary(views=(view,), stalls=(stall,), watch_percentage=watch_percentage, event_count=5)
 
 
 @pytest.fixture
