@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,15 +20,13 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
-import msgspec
-
 from pipelines.landing import layout, recovery, slot, spool
-from pipelines.landing.record import HEADER_BYTES, encode_header, to_microseconds
+from pipelines.landing.group import Group, Waiting, encode
+from pipelines.landing.record import HEADER_BYTES, to_microseconds
+from pipelines.landing.room import DiskUse, Room
 from pipelines.landing.wal import CutBackFailedError, Segment, WriteAheadLog
 from pipelines.ports.landing import (
-    NO_HASH,
     LandingBusyError,
-    LandingError,
     LandingFailedError,
     LandingFullError,
     Receipt,
@@ -60,41 +58,18 @@ class DiskOptions:
     waiting_max_bytes: int = 32 * 1024 * 1024  # bytes that may wait for the disk
     segment_max_bytes: int = 64 * 1024 * 1024
     segment_max_age_s: float = 600.0  # bounds how long withdrawn bytes outlive their spool
-    free_min_bytes: int = 1024 * 1024 * 1024  # refuse new records below this much free disk
+    free_min_bytes: int = 512 * 1024 * 1024  # refuse new records, all but ends, below this much free disk
+    use_max_bytes: int = 256 * 1024 * 1024 * 1024  # the same, where logs and spool of the node take this much
     spool_open_files_max: int = 1024
 
 
 class Commit(NamedTuple):
-    """One durable group, for the metrics."""
+    """One durable group, for the metrics. ``duration_s``: from taking it up to waking its callers."""
 
     record_count: int
     byte_count: int
+    sync_s: float  # the sync alone
     duration_s: float
-
-
-class _Waiting(NamedTuple):
-    header: SessionHeader
-    kind: RecordKind
-    received_at_us: int
-    payload_hash: bytes
-    body: bytes
-
-
-class _Group:
-    __slots__ = ("base_offsets", "done", "error", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: list[_Waiting] = []
-        self.base_offsets: list[int] = []
-        self.error: LandingError | None = None
-        self.done = threading.Event()
-
-
-class _Encoded(NamedTuple):
-    buffers: list[bytes]
-    spool_parts: list[tuple[UUID, list[bytes]]]
-    offsets: list[int]  # of the waiting records, in their order
-    opened: set[UUID]
 
 
 def new_log_name(slot_name: str, started_at: datetime, salt: bytes) -> str:
@@ -126,13 +101,16 @@ class DiskLog:
         self._known: set[UUID] = set()  # sessions whose header is in the active segment
         self._lock = threading.Lock()
         self._checkpointing = threading.Lock()
-        self._group = _Group()
+        self._group = Group()
+        self._room = Room(data_dir, options.free_min_bytes, options.use_max_bytes)
+        # Durable in the log and not yet in the spool: empty but within a commit, or while the disk is really full.
+        self._behind: deque[tuple[UUID, list[bytes]]] = deque()
+        self._is_behind = False
         self._wake = threading.Event()
         self._waiting_bytes = 0
         self._closing = False
         self._rotate = False
         self._failure: str | None = None
-        self._full = False
         self._syncer = threading.Thread(target=self._sync_until_closed, name=f"sync {log}", daemon=True)
         self._syncer.start()
 
@@ -147,7 +125,13 @@ class DiskLog:
 
     @property
     def full(self) -> bool:
-        return self._full
+        """Whether only ends are taken, or nothing at all."""
+        return self._is_behind or self._room.is_full
+
+    @property
+    def use(self) -> DiskUse:
+        """The node's disk as last looked at."""
+        return self._room.use
 
     @property
     def waiting_bytes(self) -> int:
@@ -160,24 +144,28 @@ class DiskLog:
         with self._lock:
             if self._failure is not None or self._closing:
                 raise LandingFailedError(self._failure or "the log is closed")
-            if self._full:
-                raise LandingFullError("less disk is free than the reserve")
+            # The reserve is there for ends: a session must be able to close on a full node.
+            if self._is_behind or (self._room.is_full and kind is not RecordKind.END):
+                raise LandingFullError("less disk is free than the reserve, or more used than the bound")
             if self._waiting_bytes + record_bytes > self._options.waiting_max_bytes:
                 raise LandingBusyError(f"{self._waiting_bytes} bytes wait for the disk")
             self._waiting_bytes += record_bytes
+            self._room.spend(2 * record_bytes)  # in the log and in the spool
             group = self._group
             place = len(group.waiting)
-            group.waiting.append(_Waiting(header, kind, to_microseconds(received_at), payload_hash, body))
+            group.waiting.append(Waiting(header, kind, to_microseconds(received_at), payload_hash, body))
             if place == 0:
                 self._wake.set()
         group.done.wait()
         if group.error is not None:
             raise group.error
-        return Receipt(self._wal.log, group.base_offsets[place])
+        return Receipt(self._wal.log, group.offsets[place])
 
     def maintain(self) -> None:
         """Look at the free disk, rotate an old or large segment, checkpoint sealed ones. Call every few seconds."""
-        self._full = self._run_in_thread(_free_bytes, self._data_dir) < self._options.free_min_bytes
+        self._run_in_thread(self._room.look)
+        if self._is_behind:
+            self._wake.set()
         old = time.monotonic() - self._segment_started_s > self._options.segment_max_age_s
         if self._wal.active_bytes and (old or self._wal.active_bytes > self._options.segment_max_bytes):
             self._rotate = True
@@ -188,7 +176,7 @@ class DiskLog:
         """Make the spool durable as far as the sealed segments go, and delete them."""
         with self._checkpointing:
             sealed = list(self._wal.sealed)
-            if not sealed or self._failure is not None:
+            if not sealed or self._failure is not None or self._is_behind:
                 return
             try:
                 self._run_in_thread(self._checkpoint_blocking, sealed)
@@ -207,10 +195,14 @@ class DiskLog:
         self._syncer.join()
         with self._checkpointing:
             try:
-                if self._failure is None:
+                if self._failure is None and not self._is_behind:
                     self._checkpoint_blocking([*self._wal.sealed, self._wal.active])
                 else:
                     self._wal.abandon()
+            except OSError:
+                # The log is still there for recovery, which then writes the spool anew.
+                self._slot.suspect_spool()
+                raise
             finally:
                 self._spool.close()
                 self._slot.release()
@@ -227,22 +219,25 @@ class DiskLog:
                 time.sleep(self._options.gather_ms / 1000)
             with self._lock:
                 self._wake.clear()
-                group, self._group = self._group, _Group()
+                group, self._group = self._group, Group()
                 closing = self._closing
+            if self._is_behind and self._failure is None:
+                self._note_spooling(self._run_in_thread(self._catch_up_blocking))
             if group.waiting:
                 self._commit(group)
-            if self._rotate and self._failure is None:
+            if self._rotate and self._failure is None and not self._is_behind:
                 self._rotate_now()
             if closing:
                 return
 
-    def _commit(self, group: _Group) -> None:
+    def _commit(self, group: Group) -> None:
         started_s = time.monotonic()
+        sync_s = 0.0
         try:
             if self._failure is not None:
                 raise CutBackFailedError(errno.EIO, self._failure)
-            encoded = self._encode(group)
-            spool_error = self._run_in_thread(self._commit_blocking, encoded)
+            encoded = encode(group.waiting, self._wal.durable_offset, self._known)
+            sync_s, spool_error = self._run_in_thread(self._commit_blocking, encoded.buffers, encoded.spool_parts)
         except CutBackFailedError as error:
             self._fail(str(error))
             group.error = LandingFailedError(str(error))
@@ -258,51 +253,45 @@ class DiskLog:
             group.error = LandingFailedError(repr(error))
         else:
             self._known |= encoded.opened
-            group.base_offsets = encoded.offsets
-            if spool_error is not None:
-                # The records are durable in the log, so they are acknowledged; a successor will redo them.
-                self._fail(f"spool failed: {spool_error}")
+            group.offsets = encoded.offsets
+            self._note_spooling(spool_error)  # acknowledged all the same: the records are durable in the log
         finally:
-            byte_count = sum(HEADER_BYTES + len(waiting.body) for waiting in group.waiting)
+            byte_count = group.total_bytes
             with self._lock:
                 self._waiting_bytes -= byte_count
             group.done.set()
         if group.error is None:
-            self._on_commit(Commit(len(group.waiting), byte_count, time.monotonic() - started_s))
+            self._on_commit(Commit(len(group.waiting), byte_count, sync_s, time.monotonic() - started_s))
 
-    def _commit_blocking(self, encoded: _Encoded) -> str | None:
-        self._wal.commit(encoded.buffers, {session_id for session_id, _ in encoded.spool_parts})
+    def _commit_blocking(
+        self, buffers: list[bytes], spool_parts: list[tuple[UUID, list[bytes]]]
+    ) -> tuple[float, OSError | None]:
+        sync_s = self._wal.commit(buffers, {session_id for session_id, _ in spool_parts})
+        self._behind.extend(spool_parts)
+        return sync_s, self._catch_up_blocking()
+
+    def _catch_up_blocking(self) -> OSError | None:
+        """Bring the spool as far as the log, in the log's order; the error where it stops short."""
         try:
-            for session_id, parts in encoded.spool_parts:
-                self._spool.write(session_id, parts)
+            while self._behind:
+                self._spool.write(*self._behind[0])
+                self._behind.popleft()
         except OSError as error:
-            return str(error)
+            return error
         return None
 
-    def _encode(self, group: _Group) -> _Encoded:
-        encoded = _Encoded([], [], [], set())
-        offset = self._wal.durable_offset
-        for waiting in group.waiting:
-            session_id = waiting.header.session_id
-            parts: list[bytes] = []
-            if session_id not in self._known and session_id not in encoded.opened:
-                body = msgspec.json.encode(waiting.header)
-                moment_us = waiting.received_at_us
-                parts = [encode_header(RecordKind.OPEN, offset, moment_us, session_id.bytes, NO_HASH, body), body]
-                offset += HEADER_BYTES + len(body)
-                encoded.opened.add(session_id)
-            encoded.offsets.append(offset)
-            head = encode_header(
-                waiting.kind, offset, waiting.received_at_us, session_id.bytes, waiting.payload_hash, waiting.body
-            )
-            parts += (head, waiting.body) if waiting.body else (head,)
-            offset += HEADER_BYTES + len(waiting.body)
-            encoded.buffers.extend(parts)
-            encoded.spool_parts.append((session_id, parts))
-        return encoded
+    def _note_spooling(self, error: OSError | None) -> None:
+        """A spool short of room is caught up once there is some, and nothing is taken until then. Any other fault of
+        it ends this log, and recovery redoes what is missing.
+        """
+        self._is_behind = error is not None and error.errno in _NO_ROOM
+        if error is not None and not self._is_behind:
+            self._fail(f"spool failed: {error}")
 
     def _rotate_now(self) -> None:
         self._rotate = False
+        if not self._wal.active_bytes:
+            return  # asked for twice: an empty segment's successor would have its name
         try:
             self._run_in_thread(self._rotate_blocking)
         except OSError as error:
@@ -319,11 +308,6 @@ class DiskLog:
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why
-
-
-def _free_bytes(data_dir: Path) -> int:
-    status = os.statvfs(data_dir)
-    return status.f_bavail * status.f_frsize
 
 
 def open_log(

@@ -7,6 +7,7 @@ Belongs here: one log's files and their offsets. One thread at a time may use a 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from uuid import UUID
 
@@ -51,8 +52,8 @@ class WriteAheadLog:
     def active_bytes(self) -> int:
         return self.durable_offset - self.active.base
 
-    def commit(self, buffers: list[bytes], sessions: set[UUID]) -> None:
-        """Append ``buffers`` and sync.
+    def commit(self, buffers: list[bytes], sessions: set[UUID]) -> float:
+        """Append ``buffers`` and sync; gives the seconds the sync took.
 
         On an error of the writing the segment is cut back and ``OSError`` raised: the log goes on as if nothing had
         been asked. On an error of the syncing, or of the cutting back, ``CutBackFailedError``: nobody knows what is on
@@ -63,12 +64,14 @@ class WriteAheadLog:
         except OSError:
             self._cut_back()
             raise
+        started_s = time.monotonic()
         try:
             os.fdatasync(self.active.descriptor)
         except OSError as error:
             raise CutBackFailedError(error.errno, f"sync failed: {error.strerror}") from error
         self.durable_offset += written_bytes
         self.active.sessions |= sessions
+        return time.monotonic() - started_s
 
     def rotate(self) -> None:
         """Go on in a new segment. Raises ``OSError`` and stays in the old one if it cannot be made."""

@@ -228,6 +228,23 @@ def test_a_removed_spool_is_given_up_with_the_next_segment(tmp_path: Path) -> No
     log.close()
 
 
+def test_rotations_asked_for_in_haste_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = _open(tmp_path, options=_small_segments())
+    real = slot.hold_segment
+
+    def ask_again(descriptor: int) -> None:
+        log._rotate = True  # as maintain does while the rotation is under way
+        real(descriptor)
+
+    put(log, b"x" * 2000)
+    monkeypatch.setattr(slot, "hold_segment", ask_again)
+    log.maintain()
+    for _ in range(3):
+        put(log, b"y")
+    assert log.failure is None
+    log.close()
+
+
 def _small_segments() -> DiskOptions:
     return DiskOptions(free_min_bytes=0, gather_ms=0, segment_max_bytes=1500)
 
@@ -274,12 +291,33 @@ def test_a_full_disk_refuses_and_recovers(tmp_path: Path, monkeypatch: pytest.Mo
     log.close()
 
 
-def test_the_reserve_refuses_before_the_disk_is_full(tmp_path: Path) -> None:
-    log = _open(tmp_path, options=DiskOptions(free_min_bytes=2**62))
+@pytest.mark.parametrize("bound", [DiskOptions(free_min_bytes=2**62), DiskOptions(free_min_bytes=0, use_max_bytes=0)])
+def test_below_the_reserve_only_ends_are_taken(tmp_path: Path, bound: DiskOptions) -> None:
+    log = _open(tmp_path, options=bound)
     assert log.full
-    with pytest.raises(LandingFullError):
-        put(log, b"refused")
+    for kind in (RecordKind.BATCH, RecordKind.DUPLICATE, RecordKind.MEDIA):
+        with pytest.raises(LandingFullError):
+            put(log, b"refused", kind=kind)
+    put(log, b'{"reason":"completed"}', kind=RecordKind.END)
+    assert [record.kind for record in reader.read_session(tmp_path, UUID(int=1)).records] == ["end"]
     log.close()
+
+
+def test_the_nodes_own_bytes_are_bounded_also_between_two_looks(tmp_path: Path) -> None:
+    options = DiskOptions(free_min_bytes=0, gather_ms=0, use_max_bytes=50_000)
+    log = _open(tmp_path, options=options)
+    taken = 0
+    with pytest.raises(LandingFullError):
+        while True:
+            put(log, bytes([taken]) * 928, session=1 + taken % 3)
+            taken += 1
+    assert taken == 25  # 1,000 bytes a record in the log, and again in the spool
+    log.close()
+    other = _open(tmp_path, 2, options)
+    assert other.use.spool_bytes > 25_000
+    assert not other.full
+    put(other, b"the log's copy has gone")
+    other.close()
 
 
 def test_a_failed_sync_is_never_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +341,7 @@ def test_a_failing_spool_loses_nothing_that_was_acknowledged(tmp_path: Path, mon
     log = _open(tmp_path)
     put(log, b"before")
     with monkeypatch.context() as patch:
-        patch.setattr(spool.SpoolWriter, "write", _fail_with(errno.ENOSPC))
+        patch.setattr(spool.SpoolWriter, "write", _fail_with(errno.EIO))
         put(log, b"acknowledged")
     with pytest.raises(LandingFailedError):
         put(log, b"refused")
@@ -312,6 +350,45 @@ def test_a_failing_spool_loses_nothing_that_was_acknowledged(tmp_path: Path, mon
     successor = _open(tmp_path, 2)
     assert _bodies(tmp_path) == [b"before", b"acknowledged"]
     successor.close()
+
+
+def test_a_spool_short_of_room_is_caught_up_once_there_is_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = tmp_path / "node"
+    log = _open(node, options=_small_segments())
+    put(log, b"before")
+    with monkeypatch.context() as patch:
+        patch.setattr(spool.SpoolWriter, "write", _fail_with(errno.ENOSPC))
+        put(log, b"acknowledged" * 200)
+        assert log.full
+        for kind in (RecordKind.BATCH, RecordKind.END):
+            with pytest.raises(LandingFullError):
+                put(log, b"refused", kind=kind)
+        log.maintain()  # must not give up the only copy
+    image = _image(node, tmp_path / "image")
+    recovery.recover_unowned(image)
+    assert _bodies(image) == [b"before", b"acknowledged" * 200]
+    assert log.failure is None
+    deadline_s = time.monotonic() + 5
+    while log.full and time.monotonic() < deadline_s:
+        log.maintain()
+        time.sleep(0.01)
+    put(log, b"after")
+    assert _bodies(node) == [b"before", b"acknowledged" * 200, b"after"]
+    log.close()
+    assert not reader.has_unrecovered_log(node)
+
+
+def test_a_log_closed_while_its_spool_is_behind_is_left_to_recovery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = _open(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(spool.SpoolWriter, "write", _fail_with(errno.ENOSPC))
+        put(log, b"acknowledged")
+        log.close()
+    assert reader.has_unrecovered_log(tmp_path)
+    recovery.recover_unowned(tmp_path)
+    assert _bodies(tmp_path) == [b"acknowledged"]
 
 
 def test_a_failed_checkpoint_keeps_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +426,7 @@ def test_waiting_bytes_are_bounded(tmp_path: Path) -> None:
 def test_any_other_fault_answers_everyone_and_ends_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = _open(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "encode_header", _fail_with(errno.EINVAL))
+        patch.setattr(disk, "encode", _fail_with(errno.EINVAL))
         with pytest.raises(LandingFailedError):
             put(log, b"one")
     with pytest.raises(LandingFailedError):
