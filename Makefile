@@ -61,7 +61,7 @@ simulate: $(READY) ## Play a patient to the running stack | make simulate ARGS="
 
 eval: $(READY) ## Count and score recordings, write a report | make eval DATA=../shared/pose-data
 	@test -n "$(DATA)" || { echo "Say where the recordings are: make eval DATA=path/to/recordings"; exit 2; }
-	$(RESTARTIX) eval "$(DATA)" $(ARGS)
+	$(RESTARTIX) eval --data "$(DATA)" $(ARGS)
 
 bench: $(READY) ## Measure against the targets, write a report
 	@$(BIN)/python -m infra.bench $(ARGS)
