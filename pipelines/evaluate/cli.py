@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -14,16 +17,19 @@ from pipelines.evaluate.dataset import DatasetError, read_manifest, read_referen
 from pipelines.evaluate.run import Judged, Overall, Report, Row, judge_entry, report
 from pipelines.pose.version import algorithm_version
 
+TABLE_WIDTH: Final = 120
+
 
 def _figure(value: float | None, decimals: int = 3) -> str:
     return "" if value is None else f"{value:.{decimals}f}"
 
 
 def _table(result: Report) -> Table:
-    table = Table(title=f"Movement against {len(result.rows)} sets of recordings", caption=algorithm_version())
+    title = f"Movement against {len(result.rows)} sets of recordings"
+    table = Table(title=title, caption=algorithm_version(), box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("data set", "exercise"):
-        table.add_column(heading)
-    for heading in ("sequences", "MAE", "off by one", "AUC", "boundary ≤ 250 ms", "ROM error °"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("seq.", "MAE", "off by one", "AUC", "≤ 250 ms", "ROM err. °"):
         table.add_column(heading, justify="right")
 
     def add(row: Row | Overall, dataset: str, exercise: str, sequences: str) -> None:
@@ -65,7 +71,8 @@ def _table(result: Report) -> Table:
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of the cuts and joins.")
 def evaluate(folder: Path, out: Path, cuts: int, seed: int) -> None:
     """Count and score recorded sequences, and seeded cuts and joins of them; write the figures as JSON."""
-    console = Console()
+    # A pipe or a file has no width of its own; the table is read unbroken at this one.
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
