@@ -6,19 +6,35 @@
 * **Integrity.** The body's SHA-256 travels with it and the store refuses what it did not receive whole. A returned
   ``put`` is durable and seen by every later read.
 * **Tags from the first moment.** A lifecycle rule cannot say "untagged", so ``put`` demands tags.
-* **Errors.** ``BlobNotFound``, ``PreconditionFailed`` and ``BlobStoreUnavailable``; the last is temporary, and the
-  call may or may not have happened: repeat it, conditionally.
+* **Uploads in parts.** Nothing is seen at the key until ``complete_upload``, which makes one version of the parts it
+  names, or none. A part sent again under its number replaces the earlier one (naming that by its etag is refused, or
+  gives it as it was); parts that are not named are dropped.
+  Aborting, also what is completed or aborted already, leaves no parts and touches no version.
+* **Errors.** ``BlobNotFound`` (``UploadNotFound`` for an upload), ``PreconditionFailed``, ``PartsRefused`` and
+  ``BlobStoreUnavailable``; the last is temporary, and the call may or may not have happened: repeat it, conditionally.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
+
+# Every part of an upload but the last has at least so many bytes; S3's rule, so everybody's.
+PART_MIN_BYTES = 5 * 1024 * 1024
+PARTS_MAX = 10_000
 
 
 class BlobNotFound(LookupError):  # noqa: N818 - named after the answer
     """No such key, or no such version of it."""
+
+
+class UploadNotFound(BlobNotFound):
+    """No such upload: it was completed, aborted, or has expired."""
+
+
+class PartsRefused(Exception):  # noqa: N818 - named after the answer
+    """A part that was named is not there as named, or one but the last is too small. The upload is still there."""
 
 
 class PreconditionFailed(Exception):  # noqa: N818 - named after the answer
@@ -41,6 +57,23 @@ class BlobInfo(NamedTuple):
     size_bytes: int
     last_modified: dt.datetime
     metadata: Mapping[str, str]
+
+
+class UploadedPart(NamedTuple):
+    """One part of an upload; ``number`` from 1, ``sha256`` of its bytes, ``etag`` without quotes."""
+
+    number: int
+    etag: str
+    sha256: bytes
+    size_bytes: int
+
+
+class ListedPart(NamedTuple):
+    """A part as the store lists it."""
+
+    number: int
+    etag: str
+    size_bytes: int
 
 
 class BlobStore(Protocol):
@@ -103,4 +136,39 @@ class BlobStore(Protocol):
 
         Signed offline: that the object is there is not checked.
         """
+        ...
+
+    def create_upload(
+        self,
+        key: str,
+        *,
+        tags: Mapping[str, str],
+        metadata: Mapping[str, str],
+        content_type: str = "application/octet-stream",
+    ) -> str:
+        """Begin an upload in parts; gives its id. Tags and metadata are those of the version it becomes."""
+        ...
+
+    def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> UploadedPart:
+        """Store part ``number`` (1 to ``PARTS_MAX``). Raises ``UploadNotFound``."""
+        ...
+
+    def complete_upload(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_absent: bool = False
+    ) -> BlobInfo:
+        """Make a version of exactly these parts, by rising number. Raises ``UploadNotFound``, ``PartsRefused``,
+        ``PreconditionFailed``.
+        """
+        ...
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Drop an upload and its parts. No error if there is none."""
+        ...
+
+    def list_parts(self, key: str, upload_id: str) -> list[ListedPart]:
+        """What the upload holds, by number. Raises ``UploadNotFound``."""
+        ...
+
+    def list_uploads(self, key: str) -> list[str]:
+        """Ids of the uploads of exactly this key that are neither completed nor aborted."""
         ...

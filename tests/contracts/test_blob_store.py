@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from infra.stack.throwaway import Bucket
@@ -16,7 +17,16 @@ from pipelines.adapters.memory.blob_store import MemoryBlobStore
 from pipelines.adapters.s3.blob_store import S3BlobStore
 from pipelines.adapters.s3.client import connect
 from pipelines.adapters.s3.settings import S3Settings, S3SettingsError
-from pipelines.ports.blob_store import BlobNotFound, BlobStore, BlobStoreUnavailable, PreconditionFailed
+from pipelines.ports.blob_store import (
+    PART_MIN_BYTES,
+    BlobNotFound,
+    BlobStore,
+    BlobStoreUnavailable,
+    ListedPart,
+    PartsRefused,
+    PreconditionFailed,
+    UploadNotFound,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -139,6 +149,102 @@ def test_listing_shows_current_versions_below_a_prefix(store: BlobStore) -> None
     assert [(info.key, info.size_bytes) for info in store.list_objects("1/")] == [("1/a", 5), ("1/b", 5)]
 
 
+def _begin(store: BlobStore) -> str:
+    return store.create_upload(KEY, tags={"retention": "clinical", "a": "b c"}, metadata={"revision": "1"})
+
+
+def test_an_upload_in_parts_is_seen_whole_when_it_is_completed_and_not_before(store: BlobStore) -> None:
+    upload = _begin(store)
+    large = bytes(range(256)) * (PART_MIN_BYTES // 256)
+    parts = [store.upload_part(KEY, upload, 1, large), store.upload_part(KEY, upload, 2, b"the rest")]
+    assert store.head(KEY) is None
+    assert store.list_uploads(KEY) == [upload]
+    assert store.list_parts(KEY, upload) == [
+        ListedPart(1, parts[0].etag, PART_MIN_BYTES),
+        ListedPart(2, parts[1].etag, 8),
+    ]
+    info = store.complete_upload(KEY, upload, parts, if_absent=True)
+    assert store.head(KEY) == info
+    assert (info.size_bytes, info.metadata) == (PART_MIN_BYTES + 8, {"revision": "1"})
+    assert store.get(KEY, info.version_id) == large + b"the rest"
+    assert store.get_range(KEY, PART_MIN_BYTES - 1, 4) == b"\xffthe"
+    assert store.tags(KEY) == {"retention": "clinical", "a": "b c"}
+    assert store.list_uploads(KEY) == []
+
+
+def test_a_part_sent_again_replaces_the_first_and_what_is_not_named_is_left_out(store: BlobStore) -> None:
+    upload = _begin(store)
+    store.upload_part(KEY, upload, 1, b"first")
+    again = store.upload_part(KEY, upload, 1, b"again")
+    other = store.upload_part(KEY, upload, 2, b"not named")
+    for never_sent in (again._replace(etag=other.etag), again._replace(number=3)):
+        with pytest.raises(PartsRefused):
+            store.complete_upload(KEY, upload, [never_sent])
+    assert store.head(KEY) is None
+    store.complete_upload(KEY, upload, [again])
+    assert store.get(KEY) == b"again"
+
+
+def test_parts_too_small_or_none_make_no_object(store: BlobStore) -> None:
+    upload = _begin(store)
+    parts = [store.upload_part(KEY, upload, number, b"small") for number in (1, 2)]
+    for refused in (parts, []):
+        with pytest.raises(PartsRefused):
+            store.complete_upload(KEY, upload, refused)
+    assert store.head(KEY) is None
+    store.complete_upload(KEY, upload, parts[:1])
+    assert store.get(KEY) == b"small"
+
+
+def test_completing_if_absent_never_replaces_and_keeps_the_upload(store: BlobStore) -> None:
+    upload = _begin(store)
+    part = store.upload_part(KEY, upload, 1, b"late")
+    store.put(KEY, b"there", tags=TAGS, metadata={})
+    with pytest.raises(PreconditionFailed):
+        store.complete_upload(KEY, upload, [part], if_absent=True)
+    assert store.get(KEY) == b"there"
+    assert len(store.list_versions(KEY)) == 1
+    assert store.list_uploads(KEY) == [upload]
+    store.complete_upload(KEY, upload, [part])
+    assert store.get(KEY) == b"late"
+
+
+def test_an_aborted_upload_is_gone_and_aborting_a_completed_one_leaves_its_object(store: BlobStore) -> None:
+    aborted, completed = _begin(store), _begin(store)
+    parts = [store.upload_part(KEY, upload, 1, b"part") for upload in (aborted, completed)]
+    store.abort_upload(KEY, aborted)
+    store.abort_upload(KEY, aborted)
+    assert store.list_uploads(KEY) == [completed]
+    for call in (
+        lambda: store.upload_part(KEY, aborted, 2, b"x"),
+        lambda: store.complete_upload(KEY, aborted, parts[:1]),
+        lambda: store.list_parts(KEY, aborted),
+    ):
+        with pytest.raises(UploadNotFound):
+            call()
+    store.complete_upload(KEY, completed, parts[1:])
+    store.abort_upload(KEY, completed)
+    assert store.get(KEY) == b"part"
+
+
+def test_uploads_are_listed_by_exactly_their_key(store: BlobStore) -> None:
+    upload = _begin(store)
+    store.create_upload(KEY + "x", tags=TAGS, metadata={})
+    assert store.list_uploads(KEY) == [upload]
+    assert store.list_uploads("1/other") == []
+
+
+def test_a_part_that_arrives_changed_is_refused_and_uploads_are_encrypted(s3: Bucket) -> None:
+    store = _s3_store(s3)
+    upload = _begin(store)
+    with pytest.raises(ClientError, match="BadDigest"):
+        s3.client().upload_part(
+            Bucket=s3.bucket, Key=KEY, UploadId=upload, PartNumber=1, Body=b"changed", ChecksumSHA256="A" * 43 + "="
+        )
+    store.complete_upload(KEY, upload, [store.upload_part(KEY, upload, 1, b"body")])
+    assert s3.client().head_object(Bucket=s3.bucket, Key=KEY)["ServerSideEncryption"] == "AES256"
+
+
 def _fetch(url: str, headers: dict[str, str]) -> tuple[int, bytes]:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
@@ -175,9 +281,13 @@ def test_the_request_for_a_managed_key_is_made(monkeypatch: pytest.MonkeyPatch) 
         client = connect(settings)
         client.create_bucket(Bucket="replays")
         client.put_bucket_versioning(Bucket="replays", VersioningConfiguration={"Status": "Enabled"})
-        S3BlobStore(client, settings).put(KEY, b"body", tags=TAGS, metadata={})
-        stored = client.head_object(Bucket="replays", Key=KEY)
-        assert (stored["ServerSideEncryption"], stored["SSEKMSKeyId"]) == ("aws:kms", "key-1")
+        store = S3BlobStore(client, settings)
+        store.put(KEY, b"body", tags=TAGS, metadata={})
+        upload = store.create_upload("in parts", tags=TAGS, metadata={})
+        store.complete_upload("in parts", upload, [store.upload_part("in parts", upload, 1, b"body")])
+        for key in (KEY, "in parts"):
+            stored = client.head_object(Bucket="replays", Key=key)
+            assert (stored["ServerSideEncryption"], stored["SSEKMSKeyId"]) == ("aws:kms", "key-1")
 
 
 def test_an_unreachable_store_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 Where stores differ (seen with SeaweedFS 4, the local store): for ``If-Match`` on a missing key AWS answers 404 and
 SeaweedFS 412; for an unknown version id AWS answers 400 and SeaweedFS 404; ``aws:kms`` needs a key service and is an
-internal error on SeaweedFS, so the local store encrypts with ``AES256``. All of these are mapped to the port's errors.
+internal error on SeaweedFS, so the local store encrypts with ``AES256``; a part that was sent again is still taken by its
+old etag on SeaweedFS and refused on AWS. All of these are within the port's promises or mapped to its errors.
 """
 
 from __future__ import annotations
@@ -10,20 +11,30 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from pipelines.adapters.s3.settings import S3Settings
-from pipelines.ports.blob_store import BlobInfo, BlobNotFound, BlobStoreUnavailable, PreconditionFailed
+from pipelines.ports.blob_store import (
+    BlobInfo,
+    BlobNotFound,
+    BlobStoreUnavailable,
+    ListedPart,
+    PartsRefused,
+    PreconditionFailed,
+    UploadedPart,
+    UploadNotFound,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _NOT_FOUND = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _PRECONDITION = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
+_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall"}
 _DELETE_BATCH = 1000  # the most DeleteObjects takes
 
 
@@ -62,7 +73,7 @@ class S3BlobStore:
                     Key=key,
                     Body=body,
                     ContentType=content_type,
-                    ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode(),
+                    ChecksumSHA256=_base64(hashlib.sha256(body).digest()),
                     Tagging=urlencode(tags),
                     Metadata=dict(metadata),
                     **condition,
@@ -172,6 +183,90 @@ class S3BlobStore:
             ExpiresIn=expires_s,
         )
 
+    def create_upload(
+        self,
+        key: str,
+        *,
+        tags: Mapping[str, str],
+        metadata: Mapping[str, str],
+        content_type: str = "application/octet-stream",
+    ) -> str:
+        with _mapped(key):
+            answer = self._client.create_multipart_upload(
+                Bucket=self._bucket,
+                Key=key,
+                ContentType=content_type,
+                ChecksumAlgorithm="SHA256",
+                Tagging=urlencode(tags),
+                Metadata=dict(metadata),
+                **self._encryption,
+            )
+        return answer["UploadId"]
+
+    def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> UploadedPart:
+        digest = hashlib.sha256(body).digest()
+        with _mapped(key):
+            answer = self._client.upload_part(
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                Body=body,
+                ChecksumSHA256=_base64(digest),
+            )
+        return UploadedPart(number, answer["ETag"].strip('"'), digest, len(body))
+
+    def complete_upload(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_absent: bool = False
+    ) -> BlobInfo:
+        if not parts:
+            raise PartsRefused(f"{key}: no part is named")
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        with _mapped(key):
+            answer = self._client.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={
+                    "Parts": [
+                        {"PartNumber": part.number, "ETag": f'"{part.etag}"', "ChecksumSHA256": _base64(part.sha256)}
+                        for part in parts
+                    ]
+                },
+                **condition,
+            )
+        info = self.head(key, answer.get("VersionId"))
+        if info is None:
+            raise BlobStoreUnavailable(f"{key} was completed and is not there")
+        return info
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        with contextlib.suppress(BlobNotFound), _mapped(key):
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+
+    def list_parts(self, key: str, upload_id: str) -> list[ListedPart]:
+        parts: list[ListedPart] = []
+        with _mapped(key):
+            pages = self._client.get_paginator("list_parts").paginate(Bucket=self._bucket, Key=key, UploadId=upload_id)
+            for page in pages:
+                parts += [
+                    ListedPart(entry["PartNumber"], entry["ETag"].strip('"'), entry["Size"])
+                    for entry in page.get("Parts", [])
+                ]
+        return parts
+
+    def list_uploads(self, key: str) -> list[str]:
+        uploads: list[str] = []
+        with _mapped(key):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=key)
+            for page in pages:
+                uploads += [entry["UploadId"] for entry in page.get("Uploads", []) if entry["Key"] == key]
+        return uploads
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
 
 def _version(version_id: str | None) -> Any:  # noqa: ANN401 - boto3's stubs want a TypedDict a call
     return {} if version_id is None else {"VersionId": version_id}
@@ -185,6 +280,10 @@ def _mapped(key: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if code == "NoSuchUpload":
+            raise UploadNotFound(key) from error
+        if code in _PARTS:
+            raise PartsRefused(f"{key}: {error}") from error
         if code in _NOT_FOUND or (status == 400 and "version" in error.response["Error"].get("Message", "").lower()):
             raise BlobNotFound(key) from error
         if code in _PRECONDITION:
