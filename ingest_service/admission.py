@@ -77,6 +77,10 @@ class Admission:
             detail = f"more than {self._rate_per_s:g} requests a second"
             raise ProblemError(429, "rate_exceeded", detail, self._retry_after_s)
 
+    def ended(self, session_id: UUID) -> None:
+        """The session's end was acknowledged: its place is free for another."""
+        self._sessions.end(session_id)
+
     def _require_consent(self, session: Session, purpose: str) -> None:
         try:
             grant = self._consent.grants(session.patient).get(purpose)

@@ -18,7 +18,7 @@ from ingest_service.consent import PURPOSES, Grant
 from ingest_service.sessions import PatientKey, Session
 from pipelines.landing import closed
 from pipelines.landing.disk import RunInThread
-from pipelines.ports.landing import NO_HASH, LandingLog, RecordKind, SessionHeader
+from pipelines.ports.landing import NO_HASH, LandingFullError, LandingLog, RecordKind, SessionHeader
 
 WITHDRAWN = "consent_withdrawn"
 
@@ -55,7 +55,11 @@ class Ender:
         asked = closed.End(reason=reason, ended_at=self._now())
         body = msgspec.json.encode({"reason": reason})
         self._landing.append(header, RecordKind.END, asked.ended_at, NO_HASH, body)
-        standing = self._run_in_thread(closed.mark, self._data_dir, session_id, asked)
+        try:
+            standing = self._run_in_thread(closed.mark, self._data_dir, session_id, asked)
+        except OSError as error:
+            # The record stands and recovery makes its marker; but until then no other worker would know.
+            raise LandingFullError(f"the end cannot be marked: {error}") from error
         self._announce(session_id, standing.reason, standing.ended_at)
         log.info("session_ended", session_id=str(session_id), reason=standing.reason)
         return standing

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 from time import perf_counter
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 import falcon
@@ -14,10 +14,10 @@ import msgspec
 import xxhash
 
 from ingest_service.admission import Admission
-from ingest_service.ending import Ender
+from ingest_service.ending import WITHDRAWN, Ender
 from ingest_service.metrics import Metrics
 from ingest_service.problems import ProblemError
-from ingest_service.requests import read_body, require_media_type
+from ingest_service.requests import BodyReader, WaitingRoom, require_media_type
 from ingest_service.sessions import Session
 from ingest_service.settings import Settings
 from ingest_service.tokens import TokenVerifier
@@ -40,6 +40,8 @@ class Intake(NamedTuple):
 
     settings: Settings
     tokens: TokenVerifier
+    bodies: BodyReader
+    places: WaitingRoom
     admission: Admission
     landing: LandingLog
     metrics: Metrics
@@ -81,25 +83,29 @@ class PoseFrames:
         now_s = intake.now().timestamp()
         claims = intake.tokens.verify(req.auth, now_s)
         require_media_type(req, "application/octet-stream")
-        body = read_body(req, intake.settings.body_max_bytes)
-        intake.admission.at_home(claims)
-        session = intake.admission.session(claims, now_s)
-        intake.admission.permit(session, "biometric", now_s)
+        with intake.places:
+            body = intake.bodies.read(req)
+            intake.admission.at_home(claims)
+            session = intake.admission.session(claims, now_s)
+            intake.admission.permit(session, "biometric", now_s)
+            payload_hash = self._payload_hash(body)
+            if payload_hash in session.recent:
+                intake.land(session, RecordKind.DUPLICATE, payload_hash, b"", started_s)
+            else:
+                intake.land(session, RecordKind.BATCH, payload_hash, body, started_s)
+                # Only now: while the first copy is not durable, a second is not its duplicate.
+                session.recent.add(payload_hash)
+        if (seq := req.get_header("Batch-Seq")) and seq.isdecimal() and len(seq) < 10:
+            intake.metrics.sequence_gaps.inc(session.gap_before(int(seq)))
+        resp.status = falcon.HTTP_204
+
+    def _payload_hash(self, body: bytes) -> bytes:
         try:
-            payload_hash = wire.decode(body, intake.settings.wire).payload_hash
+            return wire.decode(body, self._intake.settings.wire).payload_hash
         except wire.WireUndecodable as error:
             raise ProblemError(400, error.code, error.detail) from None
         except wire.WireOutOfBounds as error:
             raise ProblemError(422, error.code, error.detail) from None
-        if payload_hash in session.recent:
-            intake.land(session, RecordKind.DUPLICATE, payload_hash, b"", started_s)
-        else:
-            intake.land(session, RecordKind.BATCH, payload_hash, body, started_s)
-            # Only now: while the first copy is not durable, a second is not its duplicate.
-            session.recent.add(payload_hash)
-        if (seq := req.get_header("Batch-Seq")) and seq.isdecimal() and len(seq) < 10:
-            intake.metrics.sequence_gaps.inc(session.gap_before(int(seq)))
-        resp.status = falcon.HTTP_204
 
 
 class MediaEvents:
@@ -114,17 +120,18 @@ class MediaEvents:
         now_s = intake.now().timestamp()
         claims = intake.tokens.verify(req.auth, now_s)
         require_media_type(req, _JSON)
-        body = read_body(req, intake.settings.body_max_bytes)
-        # Decoded early because an event names its session, and that comes before consent; other faults come last.
-        decoded = self._decode(body, claims.header.session_id)
-        intake.admission.at_home(claims)
-        session = intake.admission.session(claims, now_s)
-        intake.admission.permit(session, "analytics", now_s)
-        if isinstance(decoded, ProblemError):
-            raise decoded
-        intake.metrics.unknown_fields.inc(decoded.unknown_field_count)
-        canonical = b"[" + b",".join(map(events.encode, decoded.events)) + b"]"
-        intake.land(session, RecordKind.MEDIA, xxhash.xxh3_128_digest(canonical), canonical, started_s)
+        with intake.places:
+            body = intake.bodies.read(req)
+            # Decoded early because an event names its session, and that comes before consent; other faults come last.
+            decoded = self._decode(body, claims.header.session_id)
+            intake.admission.at_home(claims)
+            session = intake.admission.session(claims, now_s)
+            intake.admission.permit(session, "analytics", now_s)
+            if isinstance(decoded, ProblemError):
+                raise decoded
+            intake.metrics.unknown_fields.inc(decoded.unknown_field_count)
+            canonical = b"[" + b",".join(map(events.encode, decoded.events)) + b"]"
+            intake.land(session, RecordKind.MEDIA, xxhash.xxh3_128_digest(canonical), canonical, started_s)
         resp.status = falcon.HTTP_204
 
     def _decode(self, body: bytes, session_id: UUID) -> events.DecodedEvents | ProblemError:
@@ -138,8 +145,19 @@ class MediaEvents:
             return ProblemError(422, "event_invalid", str(error))
 
 
-class _EndRequest(msgspec.Struct):
+class EndRequest(msgspec.Struct):
+    """How the patient ended. Any reason is read, so that an unknown one is named in the refusal."""
+
     reason: str = "completed"
+
+
+class EndAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The end that stands: the first one acknowledged on this node."""
+
+    session_id: UUID
+    state: Literal["ended"] = "ended"
+    end_reason: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [*END_REASONS, WITHDRAWN]})]
+    ended_at: datetime
 
 
 class SessionEnd:
@@ -156,27 +174,27 @@ class SessionEnd:
         declared = (req.content_type or "").strip()
         if declared:
             require_media_type(req, _JSON)
-        body = read_body(req, intake.settings.body_max_bytes)
-        intake.admission.at_home(claims, session_id)
-        reason = _end_reason(body)
-        try:
-            end = self._ender.end(claims.header, reason)
-        except LandingError as error:
-            raise landing_problem(error, intake.settings.retry_after_s) from error
+        with intake.places:
+            body = intake.bodies.read(req)
+            intake.admission.at_home(claims, session_id)
+            reason = _end_reason(body)
+            try:
+                end = self._ender.end(claims.header, reason)
+            except LandingError as error:
+                raise landing_problem(error, intake.settings.retry_after_s) from error
+        intake.admission.ended(session_id)
         intake.metrics.accepted.labels(RecordKind.END).inc()
         intake.metrics.acknowledge_s.observe(perf_counter() - started_s)
         resp.status = falcon.HTTP_202
         resp.content_type = _JSON
-        resp.data = msgspec.json.encode(
-            {"session_id": session_id, "state": "ended", "end_reason": end.reason, "ended_at": end.ended_at}
-        )
+        resp.data = msgspec.json.encode(EndAnswer(session_id=session_id, end_reason=end.reason, ended_at=end.ended_at))
 
 
 def _end_reason(body: bytes) -> str:
     if not body.strip():
         return "completed"
     try:
-        reason = msgspec.json.decode(body, type=_EndRequest).reason
+        reason = msgspec.json.decode(body, type=EndRequest).reason
     except msgspec.ValidationError as error:
         raise ProblemError(422, "end_invalid", str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -47,6 +47,12 @@ def on_starting(server: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's hook
     directory.mkdir(mode=0o700, parents=True)
 
 
+def post_worker_init(worker: Any) -> None:  # noqa: ANN401 - gunicorn's hook
+    from ingest_service import wsgi  # noqa: PLC0415 - belongs to the worker
+
+    wsgi.drains_when(lambda: not worker.alive)
+
+
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's hook
     from prometheus_client import multiprocess  # noqa: PLC0415 - not needed where nobody dies
 

@@ -20,15 +20,24 @@ class Metrics:
         self.sequence_gaps = Counter("ingest_sequence_gap", "Numbers a sender skipped", registry=self.registry)
         self.unknown_fields = Counter("ingest_unknown_field", "Media fields left out", registry=self.registry)
         self.acknowledge_s = Histogram(
-            "ingest_acknowledge_seconds", "Accepted request to answer", buckets=_FAST_S, registry=self.registry
+            "ingest_acknowledge_seconds",
+            "From a request's headers to its acknowledgement",
+            buckets=_FAST_S,
+            registry=self.registry,
         )
-        self.sync_s = Histogram(
-            "ingest_sync_seconds", "Write, sync and spool of one group", buckets=_FAST_S, registry=self.registry
+        self.sync_s = Histogram("ingest_sync_seconds", "One fdatasync", buckets=_FAST_S, registry=self.registry)
+        self.commit_s = Histogram(
+            "ingest_commit_seconds", "Write, sync and spool of one group", buckets=_FAST_S, registry=self.registry
         )
         self.synced_records = Counter("ingest_synced_record", "Records made durable", registry=self.registry)
         self.dropped_chores = Counter("ingest_dropped_chore", "Rows given up, queue full", registry=self.registry)
         self.open_sessions = self._gauge("ingest_open_sessions", "Sessions remembered", "livesum")
+        self.waiting_requests = self._gauge("ingest_waiting_requests", "Requests being read or landed", "livesum")
         self.waiting_bytes = self._gauge("ingest_waiting_bytes", "Bytes waiting for the disk", "livesum")
+        # Every worker measures the whole node.
+        self.log_bytes = self._gauge("ingest_log_bytes", "Bytes of the node's logs", "livemax")
+        self.spool_bytes = self._gauge("ingest_spool_bytes", "Bytes of the node's spool", "livemax")
+        self.free_bytes = self._gauge("ingest_disk_free_bytes", "Free bytes of the node's disk", "livemin")
         self.consent_age_s = self._gauge("ingest_consent_age_seconds", "Age of the consent watermark", "livemax")
         self.ready = self._gauge("ingest_ready_workers", "Workers that are ready", "livesum")
 

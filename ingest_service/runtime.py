@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg.waiting
 
+from ingest_service.requests import BodyTimeoutError, Deadline
 from pipelines.landing.disk import RunInThread, run_here
 
 
@@ -15,13 +17,17 @@ class HubWouldBlockError(RuntimeError):
     """Something would hold up every request of this worker."""
 
 
+def _is_cooperative() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("socket"))
+
+
 def thread_runner() -> RunInThread:
     """How blocking work leaves the caller's loop: by the hub's thread pool under gevent, not at all without.
 
     Raises ``HubWouldBlockError`` where psycopg would wait without letting other greenlets run.
     """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("socket"):
+    if not _is_cooperative():
         return run_here
     if psycopg.waiting.wait is getattr(psycopg.waiting, "wait_c", None):
         raise HubWouldBlockError("psycopg was imported before gevent patched the standard library")
@@ -31,3 +37,20 @@ def thread_runner() -> RunInThread:
         return get_hub().threadpool.apply(function, args, kwargs)
 
     return run
+
+
+def deadline() -> Deadline:
+    """How reading from a client is given up after a time; plain threads must be given timeouts by their server."""
+    if not _is_cooperative():
+        return lambda _: contextlib.nullcontext()
+    from gevent import Timeout  # noqa: PLC0415 - only where gevent serves
+
+    @contextlib.contextmanager
+    def within(timeout_s: float) -> Iterator[None]:
+        timeout = Timeout.start_new(timeout_s, BodyTimeoutError())
+        try:
+            yield
+        finally:
+            timeout.close()
+
+    return within

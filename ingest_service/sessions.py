@@ -99,11 +99,18 @@ class SessionTable:
         self._sessions[session_id] = session
         return session
 
+    def end(self, session_id: UUID) -> None:
+        """Mark the session as ended and let its place be the next to be taken; no error if it is not remembered."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.ended = True
+            self._sessions.move_to_end(session_id, last=False)
+
     def forget_idle(self, now_s: float) -> None:
-        """Forget sessions unseen for twice the idle time; one that comes back is simply made again."""
+        """Forget sessions that ended or were unseen for twice the idle time; one that comes back is made again."""
         while self._sessions:
             oldest = next(iter(self._sessions.values()))
-            if now_s - oldest.last_seen_s < 2 * self._idle_s:
+            if not oldest.ended and now_s - oldest.last_seen_s < 2 * self._idle_s:
                 return
             del self._sessions[oldest.header.session_id]
 

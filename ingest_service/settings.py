@@ -28,6 +28,8 @@ class Settings:
     portal_origins: frozenset[str] = frozenset()
     token_issuer: str | None = None  # demanded `iss`, if given
     body_max_bytes: int = 256 * 1024
+    body_timeout_s: float = 20.0
+    requests_max: int = 1000
     media_events_max: int = 100
     wire: WireLimits = field(default_factory=WireLimits)
     batch_rate_per_s: float = 4.0
@@ -58,6 +60,8 @@ class Settings:
             portal_origins=read.origins("RESTARTIX_PORTAL_ORIGINS"),
             token_issuer=environ.get("RESTARTIX_TOKEN_ISSUER") or None,
             body_max_bytes=read.integer("RESTARTIX_BODY_MAX_BYTES", 1024, 16 * _MIB, 256 * 1024),
+            body_timeout_s=read.number("RESTARTIX_BODY_TIMEOUT_S", 0.1, 600, 20),
+            requests_max=read.integer("RESTARTIX_REQUESTS_MAX", 1, 100_000, 1000),
             media_events_max=read.integer("RESTARTIX_MEDIA_EVENTS_MAX", 1, 1000, 100),
             wire=WireLimits(
                 decompressed_max_bytes=read.integer("RESTARTIX_DECOMPRESSED_MAX_BYTES", 1024, 64 * _MIB, _MIB),
@@ -124,5 +128,6 @@ class _Reader:
             segment_max_bytes=self.integer("RESTARTIX_SEGMENT_MAX_BYTES", 4096, 1024 * _MIB, 64 * _MIB),
             segment_max_age_s=self.number("RESTARTIX_SEGMENT_MAX_AGE_S", 1, 3000, 600),
             free_min_bytes=self.integer("RESTARTIX_DISK_RESERVE_BYTES", 0, 2**62, 512 * _MIB),
+            use_max_bytes=self.integer("RESTARTIX_DISK_USE_MAX_BYTES", _MIB, 2**62, 256 * 1024 * _MIB),
             spool_open_files_max=self.integer("RESTARTIX_SPOOL_OPEN_FILES_MAX", 1, 100_000, 512),
         )

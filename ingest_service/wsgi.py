@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from ingest_service.database import Database, connect
 from ingest_service.ending import Ender, WithdrawalWatch
 from ingest_service.endpoints import Health, Intake
 from ingest_service.metrics import Metrics
+from ingest_service.requests import BodyReader, WaitingRoom
 from ingest_service.sessions import PatientKey, SessionTable
 from ingest_service.settings import Settings
 from ingest_service.tokens import KeySet, TokenVerifier, fetch_jwks
@@ -42,6 +44,7 @@ class Service(NamedTuple):
 
 
 _service: Service | None = None
+_stopping: Callable[[], bool] = bool  # False until the server says otherwise
 
 
 def __getattr__(name: str) -> object:
@@ -52,6 +55,12 @@ def __getattr__(name: str) -> object:
     if _service is None:
         _service = start(os.environ)
     return _service.app
+
+
+def drains_when(is_draining: Callable[[], bool]) -> None:
+    """How the server says that this worker is to finish: from then on it is not ready."""
+    global _stopping  # noqa: PLW0603 - as above
+    _stopping = is_draining
 
 
 def close() -> None:
@@ -91,7 +100,8 @@ def start(environ: Mapping[str, str]) -> Service:
         max_age_s=settings.consent_max_age_s,
         wait_s=settings.consent_wait_s,
     )
-    parts = _Parts(settings, metrics, landing, sessions, feed, chores, writer)
+    places = WaitingRoom(settings.requests_max, settings.retry_after_s)
+    parts = _Parts(settings, metrics, landing, sessions, feed, chores, writer, places)
     _schedule(parts)
     chores.when_woken(lambda: watch.end_queued(ender))
     feed.start()
@@ -116,9 +126,11 @@ class _Parts(NamedTuple):
     feed: ConsentFeed
     chores: Chores
     writer: Database
+    places: WaitingRoom
 
     def not_ready(self) -> list[str]:
         reasons = {
+            "draining": _stopping(),
             "the disk failed": self.landing.failure is not None,
             "the disk is full": self.landing.full,
             "consent is unknown": not self.feed.is_sighted(),
@@ -131,19 +143,32 @@ class _Parts(NamedTuple):
         self.writer.rows("renew_node_lease", {**lease, "ready": not self.not_ready()})
 
     def upkeep(self) -> None:
+        self._replace_if_failed()
         self.landing.maintain()
         self.sessions.forget_idle(time.time())
         self.feed.view.keep_only(self.sessions.patients())
         self.metrics.open_sessions.set(len(self.sessions))
         self.metrics.waiting_bytes.set(self.landing.waiting_bytes)
+        self.metrics.waiting_requests.set(self.places.taken_count)
+        self.metrics.log_bytes.set(self.landing.use.log_bytes)
+        self.metrics.spool_bytes.set(self.landing.use.spool_bytes)
+        self.metrics.free_bytes.set(self.landing.use.free_bytes)
         age_s = self.feed.age_s()
         self.metrics.consent_age_s.set(float("nan") if age_s is None else age_s)
         self.metrics.ready.set(0 if self.not_ready() else 1)
 
+    def _replace_if_failed(self) -> None:
+        """A log that failed never acknowledges again: let the server start another worker, which recovers it."""
+        if self.landing.failure is None or _stopping():
+            return
+        log.error("worker_gives_up", log=self.landing.name, why=self.landing.failure)
+        os.kill(os.getpid(), signal.SIGTERM)
+
 
 def _open_landing(settings: Settings, metrics: Metrics, thread_runner: RunInThread) -> DiskLog:
     def on_commit(commit: Commit) -> None:
-        metrics.sync_s.observe(commit.duration_s)
+        metrics.sync_s.observe(commit.sync_s)
+        metrics.commit_s.observe(commit.duration_s)
         metrics.synced_records.inc(commit.record_count)
 
     landing, report = open_log(
@@ -172,7 +197,8 @@ def _deps(parts: _Parts, ender: Ender) -> Deps:
         burst=settings.batch_burst,
         retry_after_s=settings.retry_after_s,
     )
-    intake = Intake(settings, tokens, admission, landing, parts.metrics, chores.touched, _now)
+    bodies = BodyReader(settings.body_max_bytes, settings.body_timeout_s, runtime.deadline())
+    intake = Intake(settings, tokens, bodies, parts.places, admission, landing, parts.metrics, chores.touched, _now)
     return Deps(intake, ender, Health(parts.metrics, lambda: landing.failure, parts.not_ready))
 
 

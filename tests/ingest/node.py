@@ -199,7 +199,9 @@ class Node:
             assert self.process is not None
             assert self.process.poll() is None, self.log()
             with contextlib.suppress(httpx.TransportError):
-                if self.http.get("/readyz").status_code == 200:
+                # Each worker's log is there once it serves; any of them may answer.
+                serving_count = len(list(self.data_dir.glob("wal/*/*.wal")))
+                if serving_count >= self.workers and self.http.get("/readyz").status_code == 200:
                     return
             time.sleep(0.05)
         raise AssertionError(f"not ready within {wait_s} s\n{self.log()}")
