@@ -184,7 +184,9 @@ BEGIN
   FOR child IN
     SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = to_regclass('telemetry.' || parent_name)
-      AND to_date(right(c.relname, 6), 'YYYYMM') + interval '1 month' <= cutoff AT TIME ZONE 'UTC'
+      -- CASE, because the planner may look at the names of other tables first, and those are no months.
+      AND CASE WHEN c.relname ~ ('^' || parent_name || '_[0-9]{6}$')
+            THEN to_date(right(c.relname, 6), 'YYYYMM') + interval '1 month' <= cutoff AT TIME ZONE 'UTC' END
     ORDER BY 1
   LOOP
     EXECUTE format('DROP TABLE telemetry.%I', child);

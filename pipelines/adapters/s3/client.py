@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def connect(settings: S3Settings) -> S3Client:
     """A client for ``settings``; safe to share between threads. Opens no connection yet."""
-    return boto3.client(
+    # A session of its own: the default one keeps the credentials it saw first for as long as the process lives.
+    return boto3.session.Session().client(
         "s3",
         endpoint_url=settings.endpoint_url,
         region_name=settings.region,
