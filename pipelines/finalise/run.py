@@ -30,6 +30,7 @@ _TRANSIENT = (SessionStoreUnavailable, BlobStoreUnavailable, PreconditionFailed,
 _ASKED_MAX = 1000  # sessions asked about in one statement
 _QUEUED_MAX = 10_000  # waiting here; the rest is found again later
 _LOST_POLL_S = 60.0
+_LOST_LEASE_S = 600  # a lost node's session is this finaliser's for so long; every look renews it
 _PROGRESS_S = 10.0
 
 
@@ -137,7 +138,7 @@ class Runner:
             for session in grown:
                 del self._settled[session]
         if self._timers.due("lost", _LOST_POLL_S, now_s):
-            lost = self._store.lost(self._settings.node_id, self._settings.node_lost_s, _ASKED_MAX)
+            lost = self._store.claim_lost(self._settings.node_id, self._settings.node_lost_s, _LOST_LEASE_S, _ASKED_MAX)
             self._enqueue(_Task(one.session_id, one.organisation_id, True) for one in lost)
         for retry in [retry for retry in self._retries.values() if retry.due_s <= now_s]:
             self._enqueue([retry.task])

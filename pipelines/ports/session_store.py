@@ -147,8 +147,11 @@ class SessionStore(Protocol):
         """The node's closed sessions that are not finalised, the longest closed first."""
         ...
 
-    def lost(self, node_id: str, lost_s: int, max_sessions: int) -> list[PendingSession]:
-        """Closed sessions of other nodes whose lease ended ``lost_s`` ago or earlier."""
+    def claim_lost(self, node_id: str, lost_s: int, lease_s: int, max_sessions: int) -> list[PendingSession]:
+        """Closed sessions of other nodes whose lease ended ``lost_s`` ago or earlier, claimed for ``lease_s``.
+
+        Claiming again renews. A claim only spares work: of two that publish the same revision one is refused.
+        """
         ...
 
     def states(self, node_id: str, session_ids: Sequence[UUID]) -> list[NodeSession]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from uuid import UUID
 
 import msgspec
-import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from pipelines.adapters.postgres import sql
+from pipelines.adapters.postgres.tenancy import Connection, transaction
 from pipelines.ports.bus import Publisher
 from pipelines.ports.session_store import (
     Announcement,
@@ -27,11 +26,8 @@ from pipelines.ports.session_store import (
     Outcome,
     PendingSession,
     SessionRow,
-    SessionStoreUnavailable,
     StaleRevisionError,
 )
-
-Connection = psycopg.Connection[Any]
 
 INCOMPLETE_REASONS = frozenset({"timeout", "node_lost", "consent_withdrawn"})
 _UNCOUNTED = 2_147_483_647  # attempts_max of an attempt that does not count: never reached
@@ -50,11 +46,10 @@ class PostgresSessionStore:
             rows = connection.execute(self._sql["pending"], {"node_id": node_id, "max_sessions": max_sessions})
             return [PendingSession(*row) for row in rows]
 
-    def lost(self, node_id: str, lost_s: int, max_sessions: int) -> list[PendingSession]:
+    def claim_lost(self, node_id: str, lost_s: int, lease_s: int, max_sessions: int) -> list[PendingSession]:
+        values = {"node_id": node_id, "lost_s": lost_s, "lease_s": lease_s, "max_sessions": max_sessions}
         with self._transaction() as connection:
-            rows = connection.execute(
-                self._sql["lost"], {"node_id": node_id, "lost_s": lost_s, "max_sessions": max_sessions}
-            )
+            rows = connection.execute(self._sql["claim_lost"], values)
             return [PendingSession(*row) for row in rows]
 
     def states(self, node_id: str, session_ids: Sequence[UUID]) -> list[NodeSession]:
@@ -159,12 +154,5 @@ class PostgresSessionStore:
         ledger = connection.execute(self._sql["ledger"], {"patient_id": row.patient_id})
         return LoadedSession(row, [ConsentRow(*entry) for entry in ledger])
 
-    @contextlib.contextmanager
-    def _transaction(self, organisation_id: int | None = None) -> Iterator[Connection]:
-        try:
-            with self._pool.connection() as connection:
-                if organisation_id is not None:
-                    connection.execute(self._sql["set_tenant"], {"organisation_id": organisation_id})
-                yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-            raise SessionStoreUnavailable(str(error)) from error
+    def _transaction(self, organisation_id: int | None = None) -> AbstractContextManager[Connection]:
+        return transaction(self._pool, organisation_id)

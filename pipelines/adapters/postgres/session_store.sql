@@ -1,14 +1,11 @@
 -- The finaliser's statements on telemetry.sessions, the member index and the consent ledger.
 
--- name: set_tenant
-SELECT set_config('app.org_id', %(organisation_id)s::text, true)
-
 -- name: pending
 SELECT session_id, organisation_id, ended_at FROM telemetry.sessions_to_finalise(%(node_id)s, %(max_sessions)s)
 
--- name: lost
+-- name: claim_lost
 SELECT session_id, organisation_id, ended_at
-FROM telemetry.lost_sessions_to_finalise(%(node_id)s, %(lost_s)s, %(max_sessions)s)
+FROM telemetry.claim_lost_sessions(%(node_id)s, %(lost_s)s, %(lease_s)s, %(max_sessions)s)
 
 -- name: states
 SELECT session_id, organisation_id, state, revision, token_expires_at, finalised_at, dropped_for_consent,

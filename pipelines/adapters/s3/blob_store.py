@@ -2,8 +2,8 @@
 
 Where stores differ (seen with SeaweedFS 4, the local store): for ``If-Match`` on a missing key AWS answers 404 and
 SeaweedFS 412; for an unknown version id AWS answers 400 and SeaweedFS 404; ``aws:kms`` needs a key service and is an
-internal error on SeaweedFS, so the local store encrypts with ``AES256``; a part that was sent again is still taken by its
-old etag on SeaweedFS and refused on AWS. All of these are within the port's promises or mapped to its errors.
+internal error on SeaweedFS, so the local store encrypts with ``AES256``; a part that was sent again is still taken by
+its old etag on SeaweedFS and refused on AWS. All of these are within the port's promises or mapped to its errors.
 """
 
 from __future__ import annotations
