@@ -24,7 +24,10 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def mark(data_dir: Path, session_id: UUID, end: End) -> End:
-    """Mark the session as ended; gives the end that stands, which is the first one marked."""
+    """Mark the session as ended, durably; gives the end that stands, which is the first one marked.
+
+    Raises ``OSError``.
+    """
     directory = layout.closed_directory(data_dir)
     path = directory / str(session_id)
     draft = directory / f".{session_id}.{uuid4().hex}"
@@ -32,7 +35,11 @@ def mark(data_dir: Path, session_id: UUID, end: End) -> End:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(end))
+            file.flush()
+            os.fsync(file.fileno())
         os.link(draft, path)  # unlike a rename, refuses to replace
+        # The log that could make it again may be given up at any moment from now on.
+        layout.sync_directory(directory)
     except FileExistsError:
         standing = read(data_dir, session_id)
         return end if standing is None else standing

@@ -10,7 +10,7 @@ import pytest
 from infra.stack.keys import SigningKeys
 from infra.stack.throwaway import Database, DatabaseServer, cloned_database
 
-from .node import Node, running
+from .node import SERVICE_CONFIG, Node, running
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def make_node(database: Database, session_keys: SigningKeys, tmp_path: Path) -> 
     """A node of the test's own, not yet started: ``make_node(workers=2, RESTARTIX_BATCH_BURST="3")``."""
     nodes: list[Node] = []
 
-    def make(workers: int = 1, **extra: str) -> Node:
-        nodes.append(Node(database, session_keys, tmp_path / "data", extra, workers))
+    def make(workers: int = 1, config: str = SERVICE_CONFIG, **extra: str) -> Node:
+        nodes.append(Node(database, session_keys, tmp_path / "data", extra, workers, config))
         return nodes[-1]
 
     yield make

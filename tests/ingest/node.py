@@ -28,6 +28,7 @@ from pipelines.pose import wire
 
 ORIGIN = "https://portal.example"
 NODE_ID = "node-a"
+SERVICE_CONFIG = "ingest_service/gunicorn.conf.py"
 _REPOSITORY = Path(__file__).parents[2]
 _OCTETS = "application/octet-stream"
 
@@ -141,6 +142,7 @@ class Node:
     data_dir: Path
     extra: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
+    config: str = SERVICE_CONFIG
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -180,7 +182,7 @@ class Node:
 
     def start(self, *, await_ready: bool = True) -> Node:
         gunicorn = str(Path(sys.executable).with_name("gunicorn"))
-        command = [gunicorn, "-c", "ingest_service/gunicorn.conf.py", "ingest_service.wsgi:app"]
+        command = [gunicorn, "-c", self.config, "ingest_service.wsgi:app"]
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir.parent / "ingest.log").open("ab") as output:
             self.process = subprocess.Popen(
@@ -205,6 +207,11 @@ class Node:
                     return
             time.sleep(0.05)
         raise AssertionError(f"not ready within {wait_s} s\n{self.log()}")
+
+    def worker_pids(self) -> list[int]:
+        assert self.process is not None
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def kill(self) -> None:
         """kill -9 to the master and all workers at once."""

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import psycopg
@@ -67,10 +66,8 @@ def test_a_killed_worker_is_replaced_and_its_log_recovered(make_node: MakeNode) 
     node = make_node().start()
     patient = node.patient("biometric")
     assert patient.post_pose(batch(1)).status_code == 204
-    assert node.process is not None
-    children = Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text().split()
-    for child in children:
-        os.kill(int(child), signal.SIGKILL)
+    for pid in node.worker_pids():
+        os.kill(pid, signal.SIGKILL)
 
     def sent() -> bool:
         try:
