@@ -1,4 +1,4 @@
-"""`make bench`: what a session costs, as ratios against the physical work underneath, in one run on one machine.
+"""What analysing a session costs, as ratios against the physical work underneath, in one run on one machine.
 
 Seconds differ between machines, ratios hardly: each measure is divided by gunzipping the same bytes with libdeflate
 on one thread. CPU time, the least of several rounds. Writes build/reports/bench.json.
@@ -131,7 +131,7 @@ def _least_cpu_ms(work: Callable[[], object], rounds: int) -> float:
     default=PROJECT_DIR / "build" / "reports" / "bench.json",
     show_default="build/reports/bench.json",
 )
-def bench(session_s: int, rounds: int, out: Path) -> None:
+def analysis(session_s: int, rounds: int, out: Path) -> None:
     """Measure what a session costs, against gunzipping the same bytes."""
     report = measure(session_s, rounds)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,3 @@ def bench(session_s: int, rounds: int, out: Path) -> None:
         target = "" if row.target_ratio is None else f"   (target {row.target_ratio})"
         click.echo(f"  {row.what:<42}{row.cpu_ms:>9.1f} ms CPU = {row.ratio:.2f} x gunzip{target}")
     click.echo(f"Report: {out}")
-
-
-if __name__ == "__main__":
-    bench()

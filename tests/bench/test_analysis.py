@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 from click.testing import CliRunner
 
-from infra.bench import Report, bench
+from infra.bench.analysis import Report, analysis
 
 
 def test_the_benchmark_counts_what_it_simulated_and_writes_ratios(tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
-    result = CliRunner().invoke(bench, ["--session-s", "40", "--rounds", "1", "--out", str(out)])
+    result = CliRunner().invoke(analysis, ["--session-s", "40", "--rounds", "1", "--out", str(out)])
     assert result.exit_code == 0, result.output
     report = msgspec.json.decode(out.read_bytes(), type=Report)
     assert report.reps_counted == report.reps_simulated == 10

@@ -1,0 +1,25 @@
+"""`python -m infra.bench`: both benchmarks, or the one named."""
+
+from __future__ import annotations
+
+import click
+
+from infra.bench.analysis import analysis
+from infra.bench.ingest import ingest
+
+
+@click.group(invoke_without_command=True)
+@click.option("--quick", is_flag=True, help="Short rounds and few sessions: does it work, and roughly where are we.")
+@click.pass_context
+def bench(context: click.Context, quick: bool) -> None:
+    """Measure against the targets. Without a command: all of them."""
+    if context.invoked_subcommand is None:
+        context.invoke(analysis, session_s=300 if quick else 1200, rounds=2 if quick else 5)
+        context.invoke(ingest, quick=quick)
+
+
+bench.add_command(analysis)
+bench.add_command(ingest)
+
+if __name__ == "__main__":
+    bench(prog_name="python -m infra.bench")
