@@ -7,10 +7,10 @@ from typing import NamedTuple
 import falcon
 import structlog
 
-from ingest_service import problems
+from ingest_service import openapi, problems
 from ingest_service.cors import CorsMiddleware
 from ingest_service.ending import Ender
-from ingest_service.endpoints import Health, Intake, MediaEvents, PoseFrames, SessionEnd
+from ingest_service.endpoints import Description, Health, Intake, MediaEvents, PoseFrames, SessionEnd
 from ingest_service.problems import ProblemError
 
 log = structlog.get_logger(__name__)
@@ -48,6 +48,7 @@ def create_app(deps: Deps) -> falcon.App:  # type: ignore[type-arg]
     app.add_route("/v1/pose/frames", PoseFrames(deps.intake))
     app.add_route("/v1/media/events", MediaEvents(deps.intake))
     app.add_route("/v1/sessions/{session_id:uuid}/end", SessionEnd(deps.intake, deps.ender))
+    app.add_route("/openapi.json", Description(openapi.document(settings)))
     for name in ("healthz", "readyz", "metrics"):
         app.add_route(f"/{name}", deps.health, suffix=name)
     return app

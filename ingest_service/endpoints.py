@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from http import HTTPStatus
 from time import perf_counter
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
@@ -33,6 +32,7 @@ from pipelines.pose import wire
 
 END_REASONS = ("completed", "abandoned")
 _JSON = "application/json"
+_PROBE_AGAIN_S = 1
 
 
 class Intake(NamedTuple):
@@ -214,16 +214,27 @@ class Health:
 
     def on_get_healthz(self, _: falcon.Request, resp: falcon.Response) -> None:
         if (why := self._fatal()) is not None:
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "disk_failed", why)
+            raise ProblemError(503, "disk_failed", why, _PROBE_AGAIN_S)
         resp.content_type = _JSON
         resp.data = b'{"status":"ok"}'
 
     def on_get_readyz(self, _: falcon.Request, resp: falcon.Response) -> None:
         if reasons := self._not_ready():
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", ", ".join(reasons))
+            raise ProblemError(503, "not_ready", ", ".join(reasons))
         resp.content_type = _JSON
         resp.data = b'{"status":"ready"}'
 
     def on_get_metrics(self, _: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
         resp.data = self._metrics.exposition()
+
+
+class Description:
+    """``/openapi.json``: what this service takes and answers."""
+
+    def __init__(self, document: bytes) -> None:
+        self._document = document
+
+    def on_get(self, _: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = _JSON
+        resp.data = self._document

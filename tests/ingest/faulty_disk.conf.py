@@ -1,4 +1,3 @@
-
 """The service's own gunicorn configuration over a disk that fails when told to.
 
 A file in ``FAULTS_DIR`` is a fault: ``fdatasync-eio`` fails every sync of a log, ``writev-enospc`` writes half of what
