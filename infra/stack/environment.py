@@ -87,7 +87,6 @@ def orchestration(state: StackState) -> dict[str, str]:
         **dagster(state),
         "RESTARTIX_SWEEPER_DATABASE_URL": state.logins.url("sweeper"),
         "RESTARTIX_ANALYTICS_DATABASE_URL": state.logins.url("analytics_builder"),
-        "RESTARTIX_OWNER_DATABASE_URL": state.logins.url("owner"),
     }
 
 

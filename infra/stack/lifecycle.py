@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from infra.stack import environment, tether
 from infra.stack.migrate import migrate
 from infra.stack.programs import Program, servers, services
 from infra.stack.s3 import prepare_bucket
-from infra.stack.state import BUCKET, StackState, load_state, prepare_state, state_directory
+from infra.stack.state import BUCKET, PROJECT_DIR, StackState, load_state, prepare_state, state_directory
 from infra.stack.supervisor import ENDED_STATES, Supervisor
 from pipelines.adapters.s3.lifecycle import apply_lifecycle
 from pipelines.retention.lifecycle import MINIMUM_OBJECT_SIZE, render, without_transitions
@@ -104,14 +105,12 @@ def _prepare_folders(state: StackState) -> None:
 
 
 def _prepare_dagster(state: StackState) -> None:
-    """Dagster's two files: where the code is served, and how much may run at once."""
+    """Dagster's two files: where the code is served, and the settings of the code's own room."""
     home = state.folder("dagster")
     host, port = "127.0.0.1", state.ports["dagster_code"]
     workspace = {"load_from": [{"grpc_server": {"host": host, "port": port, "location_name": "telemetry"}}]}
     (home / "workspace.yaml").write_bytes(msgspec.yaml.encode(workspace))
-    # One run at a time: the machine is shared with the services. Dagster reports usage to its maker unless told not to.
-    settings = {"telemetry": {"enabled": False}, "concurrency": {"runs": {"max_concurrent_runs": 1}}}
-    (home / "dagster.yaml").write_bytes(msgspec.yaml.encode(settings))
+    shutil.copyfile(PROJECT_DIR / "orchestration" / "dagster.yaml", home / "dagster.yaml")
 
 
 @contextlib.contextmanager
