@@ -283,8 +283,5 @@ class Connection:
         return not self._body.awaits_continue and (unread is None or unread <= self._limits.discard_max_bytes)
 
     def send(self, data: bytes) -> None:
-        now_s = self._host.now_s()
         limits = self._limits
-        self._transport.send(
-            data, limits.stall_timeout_s, max(self._request_deadline_s, now_s + limits.stall_timeout_s)
-        )
+        self._transport.send(data, limits.stall_timeout_s, limits.request_timeout_s)

@@ -29,7 +29,7 @@ class HttpLimits:
     keep_alive_s: float = 5.0  # waiting for a request's first byte; then closed. 0: one request a connection
     head_timeout_s: float = 5.0  # 408; from a head's first byte to its end
     stall_timeout_s: float = 10.0  # 408; between two pieces of a body, or of an answer being taken
-    request_timeout_s: float = 60.0  # 408; first byte to last, the application's own time aside
+    request_timeout_s: float = 60.0  # 408; from a request's first byte to its last, and for each piece of an answer
     linger_s: float = 2.0  # waiting for the peer to close after the last answer
 
     @classmethod

@@ -11,6 +11,7 @@ import _socket
 import contextlib
 import math
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from gevent import get_hub, getcurrent, sleep  # type: ignore[import-untyped]
 from ingest_service.http.errors import PeerGoneError, TooSlowError
 
 _READ, _WRITE = 1, 2
+_DROP = struct.pack("ii", 1, 0)
 RECEIVE_MAX_BYTES = 64 * 1024
 
 
@@ -80,8 +82,11 @@ class Transport:
             except OSError as error:
                 raise PeerGoneError(str(error)) from None
 
-    def send(self, data: bytes, stall_s: float, deadline_s: float) -> None:
-        """All of ``data``; each piece must be taken within ``stall_s``. Raises ``TooSlowError``, ``PeerGoneError``."""
+    def send(self, data: bytes, stall_s: float, most_s: float) -> None:
+        """All of ``data`` within ``most_s``, some of it every ``stall_s``.
+
+        Raises ``TooSlowError`` and ``PeerGoneError``; after the first, closing drops what the peer has not taken.
+        """
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
@@ -89,7 +94,7 @@ class Transport:
         except OSError as error:
             raise PeerGoneError(str(error)) from None
         if sent < len(data):
-            self._send_rest(memoryview(data)[sent:], stall_s, deadline_s)
+            self._send_rest(memoryview(data)[sent:], stall_s, self._now() + most_s)
 
     def _send_rest(self, rest: memoryview, stall_s: float, deadline_s: float) -> None:
         watcher = self._hub.loop.io(self._socket.fileno(), _WRITE)
@@ -101,6 +106,7 @@ class Transport:
                 with contextlib.suppress(BlockingIOError):
                     rest = rest[self._socket.send(rest) :]
         except TooSlowError:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP)
             raise
         except OSError as error:
             raise PeerGoneError(str(error)) from None

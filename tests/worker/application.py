@@ -160,8 +160,8 @@ def slow(environ: Environ, start_response: Start) -> Iterable[bytes]:
 
 
 def large(environ: Environ, start_response: Start) -> Iterable[bytes]:
-    start_response("200 OK", [("Content-Length", str(64 * 1024 * 1024))])
-    return (b"x" * 1024 * 1024 for _ in range(64))
+    start_response("200 OK", [("Content-Length", str(8 * 1024 * 1024))])
+    return (b"x" * 1024 * 1024 for _ in range(8))
 
 
 class _Closing(list[bytes]):

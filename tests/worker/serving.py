@@ -120,7 +120,7 @@ class Client:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self._received = b""
+        self._received = bytearray()
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +137,8 @@ class Client:
         """The next answer. Raises ``EOFError`` where the server closed instead, ``TimeoutError`` where it is silent."""
         while (end := self._received.find(b"\r\n\r\n")) < 0:
             self._more()
-        head, self._received = self._received[:end], self._received[end + 4 :]
+        head = bytes(self._received[:end])
+        del self._received[: end + 4]
         lines = head.decode("latin-1").split("\r\n")
         version, status, _ = lines[0].split(" ", 2)
         assert version in ("HTTP/1.1", "HTTP/1.0")
@@ -188,16 +189,15 @@ class Client:
         with contextlib.suppress(EOFError):
             while True:
                 self._more()
-        body, self._received = self._received, b""
-        return body
+        return self._exactly(len(self._received))
 
     def _chunks(self) -> bytes:
         body = b""
         while True:
             while b"\r\n" not in self._received:
                 self._more()
-            size, _, self._received = self._received.partition(b"\r\n")
-            piece = self._exactly(int(size, 16) + 2)
+            line = self._exactly(self._received.find(b"\r\n") + 2)
+            piece = self._exactly(int(line, 16) + 2)
             assert piece.endswith(b"\r\n")
             if len(piece) == 2:
                 return body
@@ -206,7 +206,8 @@ class Client:
     def _exactly(self, count: int) -> bytes:
         while len(self._received) < count:
             self._more()
-        body, self._received = self._received[:count], self._received[count:]
+        body = bytes(self._received[:count])
+        del self._received[:count]
         return body
 
     def _more(self) -> None:
@@ -215,5 +216,5 @@ class Client:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise EOFError(f"the server closed after {self._received!r}")
+            raise EOFError(f"the server closed after {bytes(self._received)!r}")
         self._received += data
