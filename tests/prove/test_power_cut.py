@@ -1,0 +1,144 @@
+"""After a power cut at any instant every acknowledged batch and end is there, byte for byte.
+
+The number of cuts is ``RESTARTIX_PROVE_POWER_CUTS``; the few of an ordinary run are spread over the same life of a log.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from pipelines.landing import closed, layout, reader, recovery
+from pipelines.landing.disk import DiskLog, DiskOptions, open_log
+from pipelines.ports.landing import NO_HASH, RecordKind, SessionNotLandedError
+from tests.landing.sessions import START, header, put
+
+from .power import ForgetfulDisk
+
+CUTS = int(os.environ.get("RESTARTIX_PROVE_POWER_CUTS", "40"))
+LIVES = max(2, CUTS // 20)
+
+
+class Scene:
+    """A log's life on a forgetful disk: cuts at some of its syncs, with what was acknowledged by then."""
+
+    def __init__(self, root: Path, number: int) -> None:
+        self.root = root
+        self.number = number
+        self.chance = random.Random(number)
+        self.node = root / "node"
+        self.node.mkdir(mode=0o700)
+        self.disk = ForgetfulDisk(self.node)
+        self.bodies: dict[int, list[bytes]] = {}
+        self.ends: dict[int, str] = {}
+        self.cuts: list[tuple[Path, dict[int, list[bytes]], dict[int, str]]] = []
+
+    def cut(self) -> None:
+        if self.chance.random() > 0.12:
+            return
+        image = self.root / f"image{len(self.cuts)}"
+        # Every second image is the worst case: nothing that was not synced.
+        self.disk.image(image, self.chance if len(self.cuts) % 2 else None)
+        bodies = {session: list(sent) for session, sent in self.bodies.items()}
+        self.cuts.append((image, bodies, dict(self.ends)))
+
+    def live(self, generation: int, log: DiskLog) -> None:
+        for place in range(60):
+            session = 10 * generation + self.chance.randint(1, 4)
+            if session in self.ends:
+                continue
+            if place > 20 and self.chance.random() < 0.05:
+                reason = self.chance.choice(("completed", "abandoned"))
+                body = b'{"reason":"%s"}' % reason.encode()
+                log.append(header(session), RecordKind.END, START, NO_HASH, body)
+                self.ends[session] = closed.mark(
+                    self.node, UUID(int=session), closed.End(reason=reason, ended_at=START)
+                ).reason
+                continue
+            body = self.chance.randbytes(self.chance.randint(0, 700))
+            put(log, body, session=session, at_ms=place)
+            self.bodies.setdefault(session, []).append(body)
+            if self.chance.random() < 0.3:
+                log.maintain()
+
+
+@pytest.mark.parametrize("number", range(LIVES))
+def test_nothing_acknowledged_is_lost(tmp_path: Path, number: int) -> None:
+    scene = Scene(tmp_path, number)
+    options = DiskOptions(free_min_bytes=0, gather_ms=0, segment_max_bytes=6000, spool_open_files_max=2)
+    with scene.disk.watching():
+        scene.disk.on_sync = scene.cut
+        for generation in range(2):  # the second life begins by recovering nothing, in a slot that is there
+            log, _ = open_log(scene.node, started_at=START, salt=bytes([generation] * 4), options=options)
+            scene.live(generation, log)
+            log.close()
+    assert len(scene.cuts) > 5
+    for place, (image, bodies, ends) in enumerate(scene.cuts):
+        if not layout.wal_directory(image).exists():
+            assert not bodies  # cut while the directory was being made
+            continue
+        if place % 8 == 0:
+            for again in _cuts_while_recovering(image, scene.chance):
+                _assert_all_there(again, bodies, ends)
+        _assert_all_there(image, bodies, ends)
+
+
+def _cuts_while_recovering(image: Path, chance: random.Random) -> list[Path]:
+    """The power fails again at each sync of a recovery."""
+    whole = image.with_suffix(".recovering")
+    shutil.copytree(image, whole)
+    disk = ForgetfulDisk(whole)
+    cuts: list[Path] = []
+
+    def cut() -> None:
+        cuts.append(image.with_suffix(f".again{len(cuts)}"))
+        disk.image(cuts[-1], chance if len(cuts) % 2 else None)
+
+    with disk.watching():
+        disk.on_sync = cut
+        layout.prepare(whole)
+        recovery.recover_unowned(whole)
+    return cuts
+
+
+def _assert_all_there(image: Path, bodies: dict[int, list[bytes]], ends: dict[int, str]) -> None:
+    layout.prepare(image)
+    recovery.recover_unowned(image)
+    assert not reader.has_unrecovered_log(image)
+    for session, sent in bodies.items():
+        records = reader.read_session(image, UUID(int=session)).records
+        found = [record.body for record in records if record.kind is RecordKind.BATCH]
+        assert found[: len(sent)] == sent
+        assert len(found) <= len(sent) + 1  # the one that was on its way
+    for session, reason in ends.items():
+        marker = closed.read(image, UUID(int=session))
+        assert marker is not None
+        assert marker.reason == reason
+
+
+def test_the_model_forgets(tmp_path: Path) -> None:
+    """The proof above would be empty if the model kept what nobody synced."""
+    node = tmp_path / "node"
+    node.mkdir()
+    disk = ForgetfulDisk(node)
+    with disk.watching():
+        log, _ = open_log(node, started_at=START, salt=b"once", options=DiskOptions(free_min_bytes=0, gather_ms=0))
+        put(log, b"acknowledged")
+        disk.image(tmp_path / "image", None)
+        real, os.fdatasync = os.fdatasync, lambda _: None
+        put(log, b"acknowledged without a sync")
+        os.fdatasync = real
+        disk.image(tmp_path / "unsynced", None)
+        log.close()
+    for image, expected in (("image", [b"acknowledged"]), ("unsynced", [b"acknowledged"])):
+        assert list(layout.spool_directory(tmp_path / image).iterdir()) == []  # the spool is not synced
+        with pytest.raises(SessionNotLandedError):
+            reader.read_session(tmp_path / image, UUID(int=1))
+        recovery.recover_unowned(tmp_path / image)
+        found = reader.read_session(tmp_path / image, UUID(int=1)).records
+        assert [record.body for record in found] == expected
