@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 
 @dataclass(eq=False)
@@ -53,11 +54,9 @@ class ForgetfulDisk:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        os.open, os.fsync, os.fdatasync, os.mkdir = self._open, self._fsync, self._fdatasync, self._mkdir
-        try:
+        calls = {"open": self._open, "fsync": self._fsync, "fdatasync": self._fdatasync, "mkdir": self._mkdir}
+        with mock.patch.multiple(os, **calls):
             yield
-        finally:
-            os.open, os.fsync, os.fdatasync, os.mkdir = self._real
 
     def image(self, path: Path, chance: random.Random | None) -> None:
         """Write what a power cut now would leave to ``path``. Without ``chance``, all that was not synced is gone."""

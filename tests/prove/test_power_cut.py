@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 from pathlib import Path
+from unittest import mock
 from uuid import UUID
 
 import pytest
@@ -130,9 +131,8 @@ def test_the_model_forgets(tmp_path: Path) -> None:
         log, _ = open_log(node, started_at=START, salt=b"once", options=DiskOptions(free_min_bytes=0, gather_ms=0))
         put(log, b"acknowledged")
         disk.image(tmp_path / "image", None)
-        real, os.fdatasync = os.fdatasync, lambda _: None
-        put(log, b"acknowledged without a sync")
-        os.fdatasync = real
+        with mock.patch.object(os, "fdatasync"):
+            put(log, b"acknowledged without a sync")
         disk.image(tmp_path / "unsynced", None)
         log.close()
     for image, expected in (("image", [b"acknowledged"]), ("unsynced", [b"acknowledged"])):
