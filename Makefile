@@ -63,6 +63,10 @@ eval: $(READY) ## Count and score recordings, write a report | make eval DATA=..
 	@test -n "$(DATA)" || { echo "Say where the recordings are: make eval DATA=path/to/recordings"; exit 2; }
 	$(RESTARTIX) eval --data "$(DATA)" $(ARGS)
 
+prove: $(READY) ## Kill workers 200 times under load, cut the power 2000 times; find every acknowledged batch
+	@RESTARTIX_PROVE_KILLS=$${RESTARTIX_PROVE_KILLS:-200} RESTARTIX_PROVE_POWER_CUTS=$${RESTARTIX_PROVE_POWER_CUTS:-2000} \
+		$(BIN)/pytest -s --timeout 5400 tests/prove $(ARGS)
+
 bench: $(READY) ## Measure against the targets, write a report
 	@$(BIN)/python -m infra.bench $(ARGS)
 
@@ -91,7 +95,7 @@ help: ## Print this
 		$(MAKEFILE_LIST)
 	echo
 
-.PHONY: demo test setup up down status logs psql play simulate eval bench lint lock clean help
+.PHONY: demo test setup up down status logs psql play simulate eval prove bench lint lock clean help
 
 # Two workers pay from a few dozen tests on; one test file is quicker without.
 PYTEST_PARALLEL ?= $(if $(ARGS),,-n 2)

@@ -19,7 +19,7 @@ from infra.stack.state import PROJECT_DIR
 
 EXPECTED_TARGETS = {
     *("demo", "test", "setup", "up", "down", "status", "logs", "psql"),
-    *("play", "simulate", "eval", "bench", "lint", "lock", "clean", "help"),
+    *("play", "simulate", "eval", "prove", "bench", "lint", "lock", "clean", "help"),
 }
 
 
