@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -10,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from uuid import UUID
 
@@ -21,27 +22,31 @@ import structlog
 from psycopg_pool import ConnectionPool
 
 from pipelines.adapters.postgres.bus import Connection, PostgresPublisher
+from pipelines.adapters.postgres.safety_copy_store import PostgresSafetyCopyStore
 from pipelines.adapters.postgres.session_store import PostgresSessionStore
 from pipelines.adapters.postgres.sweep_store import PostgresSweepStore
 from pipelines.adapters.s3.blob_store import S3BlobStore
 from pipelines.adapters.s3.client import connect
 from pipelines.adapters.s3.settings import S3Settings, S3SettingsError
+from pipelines.finalise.copier import Copier
+from pipelines.finalise.copy_loop import CopyLoop
 from pipelines.finalise.disk import FinaliserRunsError, NodeDisk, sole_finaliser
 from pipelines.finalise.finaliser import Finaliser
+from pipelines.finalise.meter import CopyMeter
 from pipelines.finalise.run import Runner
+from pipelines.finalise.safety_copy import CopyRules, SafetyCopies
 from pipelines.finalise.settings import FinaliserSettings, SettingInvalid, SweepSettings
 from pipelines.finalise.sweep import Silence, SweepReport
 from pipelines.finalise.sweep import sweep as sweep_once
 
 
-def open_session_store(settings: FinaliserSettings, stack: ExitStack) -> PostgresSessionStore:
-    """The session store and its connections, closed with ``stack``."""
-    pool: ConnectionPool[Connection] = stack.enter_context(
+def open_pool(settings: FinaliserSettings, stack: ExitStack) -> ConnectionPool[Connection]:
+    """Connections enough for every thread, closed with ``stack``."""
+    return stack.enter_context(
         ConnectionPool(
-            settings.database_url, min_size=1, max_size=settings.thread_count + 2, timeout=10, open=True, name="store"
+            settings.database_url, min_size=1, max_size=settings.thread_count + 3, timeout=10, open=True, name="store"
         )
     )
-    return PostgresSessionStore(pool, PostgresPublisher())
 
 
 def run_finaliser(environ: Mapping[str, str], stop: threading.Event) -> None:
@@ -50,20 +55,56 @@ def run_finaliser(environ: Mapping[str, str], stop: threading.Event) -> None:
     log = _logger("finaliser").bind(node_id=settings.node_id)
     with ExitStack() as stack:
         stack.enter_context(sole_finaliser(settings.data_dir))
-        store = open_session_store(settings, stack)
+        pool = open_pool(settings, stack)
+        store = PostgresSessionStore(pool, PostgresPublisher())
         blobs = S3BlobStore(connect(s3), s3)
         disk = NodeDisk(settings.data_dir)
+        rules = CopyRules(dt.timedelta(seconds=settings.safety_copy.age_s), settings.safety_copy.part_bytes)
+        copies = SafetyCopies(PostgresSafetyCopyStore(pool), blobs, rules, CopyMeter())
+        stack.enter_context(_copying(settings, store, copies, stop, log))
         log.info("finaliser started", data_dir=str(settings.data_dir), bucket=s3.bucket, threads=settings.thread_count)
         Runner(
             settings=settings,
             disk=disk,
             store=store,
-            finaliser=Finaliser(disk, store, blobs, _now),
+            finaliser=Finaliser(disk, store, blobs, copies, _now),
             now=_now,
             monotonic_s=time.monotonic,
             log=log,
         ).run(stop)
         log.info("finaliser stopped")
+
+
+@contextlib.contextmanager
+def _copying(
+    settings: FinaliserSettings,
+    store: PostgresSessionStore,
+    copies: SafetyCopies,
+    stop: threading.Event,
+    log: structlog.stdlib.BoundLogger,
+) -> Iterator[None]:
+    """Keep the safety copies going beside what is inside, in a thread of their own that ends with ``stop``."""
+    disk = NodeDisk(settings.data_dir)
+    loop = CopyLoop(
+        node_id=settings.node_id,
+        data_dir=settings.data_dir,
+        lost_s=settings.node_lost_s,
+        disk=disk,
+        sessions=store,
+        copier=Copier(node_id=settings.node_id, landing=disk, sessions=store, copies=copies, now=_now),
+        copies=copies,
+        monotonic_s=time.monotonic,
+        log=log,
+    )
+    thread = threading.Thread(target=loop.run, args=(stop, settings.safety_copy.interval_s), name="safety-copies")
+    if settings.safety_copy.is_on:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if thread.ident is not None:
+            thread.join()
 
 
 def run_sweep(environ: Mapping[str, str]) -> SweepReport:
@@ -106,7 +147,7 @@ def sweep() -> None:
 
 def _retry(settings: FinaliserSettings, session_ids: tuple[UUID, ...]) -> None:
     with ExitStack() as stack:
-        store = open_session_store(settings, stack)
+        store = PostgresSessionStore(open_pool(settings, stack), PostgresPublisher())
         known = {session.session_id: session for session in store.states(settings.node_id, session_ids)}
         for session_id in session_ids:
             if session_id not in known:

@@ -6,6 +6,8 @@ Deterministic in (counting batches, counting events, frozen profile and prescrip
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -87,12 +89,21 @@ def select(landed: LandedSession | None, consent: Windows) -> Selected:
     )
 
 
-def select_sealed(blob: bytes | None, events: bytes | None, consent: Windows) -> Selected:
-    """What counts of a session of which only sealed objects are left. What is in a blob was decided by consent when it
-    was sealed and has no receipt times; consent that was never given still empties it. Raises ``ValueError``.
+def select_sealed(
+    blob: bytes | None, events: bytes | None, consent: Windows, received_at: Mapping[bytes, dt.datetime]
+) -> Selected:
+    """What counts of a session of which only stored objects are left. Raises ``ValueError``.
+
+    ``received_at`` by payload hash, as far as it is known. What is in a blob without it was decided by consent when it
+    was sealed; consent that was never given still empties it.
     """
-    covered = blob is not None and consent.pose.begins_at is not None
-    bodies = split(blob, _LIMITS.decompressed_max_bytes) if covered and blob is not None else {}
+    bodies: dict[bytes, bytes] = {}
+    if blob is not None and consent.pose.begins_at is not None:
+        bodies = {
+            payload_hash: body
+            for payload_hash, body in split(blob, _LIMITS.decompressed_max_bytes).items()
+            if payload_hash not in received_at or consent.pose.covers(received_at[payload_hash])
+        }
     received = events_object.read(events) if events is not None else []
     return Selected(bodies, events_object.select(received, consent.media).events, None)
 

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
-from pipelines.finalise.compute import Selected, compute, select, select_sealed
+from pipelines.finalise.compute import Computed, Selected, compute, select, select_sealed
 from pipelines.finalise.load import SessionEnd, Windows, check_whole, standing_end, windows
 from pipelines.finalise.payload import RecordCounts, StoredObject
 from pipelines.finalise.publish import ConsentChangedError, publish
+from pipelines.finalise.safety_copy import SafetyCopies
 from pipelines.finalise.seal import remove_superseded, seal
 from pipelines.landing.closed import End
 from pipelines.ports.blob_store import BlobNotFound, BlobStore
@@ -49,8 +50,16 @@ class Landing(Protocol):
 class Finaliser:
     """Finalises sessions; holds no state of its own. ``now`` is the node's clock, aware."""
 
-    def __init__(self, landing: Landing, store: SessionStore, blobs: BlobStore, now: Callable[[], dt.datetime]) -> None:
+    def __init__(
+        self,
+        landing: Landing,
+        store: SessionStore,
+        blobs: BlobStore,
+        copies: SafetyCopies,
+        now: Callable[[], dt.datetime],
+    ) -> None:
         self._landing = landing
+        self._copies = copies
         self._store = store
         self._blobs = blobs
         self._now = now
@@ -89,14 +98,30 @@ class Finaliser:
             return Result("open", row.revision)
         if row.state == "open":
             self._store.end(organisation_id, session_id, end.reason, end.ended_at)
-        check_whole(row, landed)
         consent = windows(session)
+        elsewhere = self._only_elsewhere(row, landed, consent)
+        if not elsewhere:
+            check_whole(row, landed)
         selected = select(landed, consent)
         consumed = {} if landed is None else landed.consumed
+        if elsewhere:
+            selected = Selected({**elsewhere, **selected.bodies}, selected.events, None)
         if row.state == "finalised" and not _is_new(row, end, consumed, selected):
             self._remove_superseded(row, selected.counts, row.blob_version_id, row.events_version_id)
             return Result("nothing_new", row.revision)
-        return self._complete(row, end=end, consent=consent, selected=selected, consumed=consumed, began_at=began_at)
+        computed = compute(row, selected)
+        if not elsewhere:
+            self._copies.settle(row, computed)
+        return self._complete(
+            row,
+            end=end,
+            consent=consent,
+            selected=selected,
+            computed=computed,
+            consumed=consumed,
+            began_at=began_at,
+            is_purged=False,
+        )
 
     def _finalise_lost(self, organisation_id: int, session_id: UUID) -> Result:
         began_at = self._now()
@@ -105,12 +130,40 @@ class Finaliser:
         end = standing_end(row, None, None)
         if row.state != "ended" or end is None:
             return Result("erased" if row.state == "erased" else "nothing_new", row.revision)
+        consent = windows(session)
+        received_at = self._copies.copied(row)
+        self._copies.restore(row)
         blob = self._object(blob_key(organisation_id, session_id))
         events = self._object(events_key(organisation_id, session_id))
-        consent = windows(session)
-        selected = select_sealed(blob, events, consent)
-        end = end._replace(reason="node_lost")
-        return self._complete(row, end=end, consent=consent, selected=selected, consumed={}, began_at=began_at)
+        selected = select_sealed(blob, events, consent, received_at)
+        computed = compute(row, selected)
+        return self._complete(
+            row,
+            end=end._replace(reason="node_lost"),
+            consent=consent,
+            selected=selected,
+            computed=computed,
+            consumed={},
+            began_at=began_at,
+            # A stored object that holds what consent does not cover may not outlast this.
+            is_purged=blob is not None and (computed.blob is None or len(computed.blob) < len(blob)),
+        )
+
+    def _only_elsewhere(self, row: SessionRow, landed: LandedSession | None, consent: Windows) -> dict[bytes, bytes]:
+        """What counts, reached the blob store, and is not on this disk: the disk is another one than it was.
+
+        A safety copy with batches that never landed here tells that, or a revision that was made without a disk.
+        """
+        here = {record.payload_hash for record in landed.records} if landed is not None else set()
+        received_at = self._copies.copied(row) if row.revision == 0 else {}
+        blob = None
+        if received_at.keys() - here:
+            self._copies.restore(row)
+            blob = self._object(blob_key(row.organisation_id, row.session_id))
+        elif row.revision and row.accepted_records is None and row.blob_version_id is not None:
+            blob = self._object(blob_key(row.organisation_id, row.session_id), row.blob_version_id)
+        bodies = select_sealed(blob, None, consent, received_at).bodies
+        return {payload_hash: body for payload_hash, body in bodies.items() if payload_hash not in here}
 
     def _complete(
         self,
@@ -119,11 +172,14 @@ class Finaliser:
         end: SessionEnd,
         consent: Windows,
         selected: Selected,
+        computed: Computed,
         consumed: dict[str, int],
         began_at: dt.datetime,
+        is_purged: bool,
     ) -> Result:
-        computed = compute(row, selected)
         sealed = seal(self._blobs, row, computed)
+        if is_purged:
+            remove_superseded(self._blobs, blob_key(row.organisation_id, row.session_id), _version(sealed.blob))
         result = publish(
             self._store,
             self._blobs,
@@ -136,6 +192,7 @@ class Finaliser:
             sealed=sealed,
             finalised_at=began_at,
         )
+        self._copies.discard(row.organisation_id, row.session_id)
         self._remove_superseded(row, selected.counts, _version(sealed.blob), _version(sealed.events_object))
         return Result("finalised", result.revision)
 
@@ -148,9 +205,9 @@ class Finaliser:
         if counts is not None and counts.events_dropped_for_consent:
             remove_superseded(self._blobs, events_key(row.organisation_id, row.session_id), events_version_id)
 
-    def _object(self, key: str) -> bytes | None:
+    def _object(self, key: str, version_id: str | None = None) -> bytes | None:
         try:
-            return self._blobs.get(key)
+            return self._blobs.get(key, version_id)
         except BlobNotFound:
             return None
 
@@ -162,10 +219,9 @@ def _version(stored: StoredObject | None) -> str | None:
 def _is_new(row: SessionRow, end: SessionEnd, consumed: dict[str, int], selected: Selected) -> bool:
     """Whether a finalised session has to be done again: more landed, another end stands, or consent covers less."""
     counts = selected.counts
+    dropped = (counts.batches_dropped_for_consent, counts.events_dropped_for_consent) if counts else (None, None)
     return (
         consumed != row.consumed_offsets
         or (end.reason, end.ended_at) != (row.end_reason, row.ended_at)
-        or counts is None
-        or counts.batches_dropped_for_consent != row.batches_dropped_for_consent
-        or counts.events_dropped_for_consent != row.events_dropped_for_consent
+        or dropped != (row.batches_dropped_for_consent, row.events_dropped_for_consent)
     )

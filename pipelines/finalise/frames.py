@@ -42,12 +42,8 @@ def decode(bodies: Mapping[bytes, bytes], limits: WireLimits) -> SessionFrames:
     payloads: dict[bytes, bytes | bytearray] = {}
     members = []
     for payload_hash, body in bodies.items():
-        payload = decompress(body, limits.decompressed_max_bytes)
-        if xxhash.xxh3_128_digest(payload) != payload_hash:
-            raise DamagedBatchError(f"batch {payload_hash.hex()} decompresses to something else")
-        timestamps = _timestamps(payload)
-        payloads[payload_hash] = payload
-        members.append(Member(int(timestamps[0]), int(timestamps[-1]), payload_hash, body))
+        opened, payloads[payload_hash] = _opened(payload_hash, body, limits)
+        members.append(opened)
     members = order(members)
     ordered = [payloads[member.payload_hash] for member in members]
     timestamp_ms = np.concatenate([_timestamps(payload) for payload in ordered]) if ordered else np.empty(0, np.uint32)
@@ -62,6 +58,19 @@ def decode(bodies: Mapping[bytes, bytes], limits: WireLimits) -> SessionFrames:
         timestamp_ms, first = np.unique(timestamp_ms, return_index=True)
         landmarks_m = landmarks_m[first]
     return SessionFrames(members, landmarks_m, timestamp_ms)
+
+
+def member(payload_hash: bytes, body: bytes, limits: WireLimits) -> Member:
+    """One batch as a member of the blob. Raises ``DamagedBatchError``."""
+    return _opened(payload_hash, body, limits)[0]
+
+
+def _opened(payload_hash: bytes, body: bytes, limits: WireLimits) -> tuple[Member, bytes | bytearray]:
+    payload = decompress(body, limits.decompressed_max_bytes)
+    if xxhash.xxh3_128_digest(payload) != payload_hash:
+        raise DamagedBatchError(f"batch {payload_hash.hex()} decompresses to something else")
+    timestamps = _timestamps(payload)
+    return Member(int(timestamps[0]), int(timestamps[-1]), payload_hash, body), payload
 
 
 def _frame_count(payload: bytes | bytearray) -> int:

@@ -58,7 +58,8 @@ def publish(
         ended_at=end.ended_at,
         finalised_at=finalised_at,
         end_reason=end.reason,
-        incomplete=end.incomplete,
+        # Where it is not known what was acknowledged, a disk is lost, and something with it for all we know.
+        incomplete=end.incomplete or counts is None,
         algorithm_version=algorithm_version(),
         pose=computed.pose,
         rep_byte_ranges=computed.rep_byte_ranges,

@@ -1,8 +1,9 @@
 """Computed bytes become sealed objects: conditional PUT, read back, tagged. Safe to repeat after any crash.
 
-An object carries in its metadata the revision it belongs to and its SHA-256. What a crashed attempt left behind is
-adopted where it is the same, replaced where it is not, and respected where it is newer: a finaliser that was away for
-long can never put an old result over a new one.
+An object carries in its metadata the revision it belongs to and its SHA-256 (not where a safety copy became the object:
+the digest was unknown when that was begun, so it is read and compared). What is there already is adopted where it is
+the same, replaced where it is not, and respected where it is newer: a finaliser that was away for long can never put an
+old result over a new one.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def _seal_one(blobs: BlobStore, key: str, body: bytes | None, revision: int, ret
             raise StaleRevisionError(f"{key} is already at revision {present_revision}, this is {revision}")
         if present_revision == revision and present.metadata.get("sha256") == digest:
             return _verified(blobs, present, body)
+        if present_revision == revision and "sha256" not in present.metadata and _is(blobs, present, body):
+            return _stored(present)
     put = blobs.put(
         key,
         body,
@@ -80,6 +83,14 @@ def _seal_one(blobs: BlobStore, key: str, body: bytes | None, revision: int, ret
 
 
 def _verified(blobs: BlobStore, info: BlobInfo, body: bytes) -> StoredObject:
-    if blobs.get(info.key, info.version_id) != body:
+    if not _is(blobs, info, body):
         raise ReadBackError(f"{info.key} version {info.version_id} reads back differently")
+    return _stored(info)
+
+
+def _is(blobs: BlobStore, info: BlobInfo, body: bytes) -> bool:
+    return info.size_bytes == len(body) and blobs.get(info.key, info.version_id) == body
+
+
+def _stored(info: BlobInfo) -> StoredObject:
     return StoredObject(key=info.key, version_id=info.version_id, etag=info.etag, size_bytes=info.size_bytes)

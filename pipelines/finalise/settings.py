@@ -6,9 +6,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.ports.blob_store import PART_MIN_BYTES
+
 
 class SettingInvalid(ValueError):  # noqa: N818 - reads as what it is
     """An environment variable is missing or unusable; the message names it."""
+
+
+@dataclass(frozen=True)
+class SafetyCopySettings:
+    """What of a running session goes to the bucket before it is sealed: see ``pipelines.finalise.copier``."""
+
+    is_on: bool = True  # RESTARTIX_SAFETY_COPY: on or off; off, a lost disk loses whole running sessions
+    age_s: float = 30.0  # RESTARTIX_SAFETY_COPY_AGE_S: batches rest so long, for retries and withdrawals to show
+    part_bytes: int = PART_MIN_BYTES  # RESTARTIX_SAFETY_COPY_PART_BYTES: so much a session can be lost; 5 MiB at least
+    interval_s: float = 15.0  # RESTARTIX_SAFETY_COPY_INTERVAL_S: measuring spools
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> SafetyCopySettings:
+        """Raises ``SettingInvalid``, naming the variable."""
+        text = environ.get("RESTARTIX_SAFETY_COPY", "").strip() or "on"
+        if text not in {"on", "off"}:
+            raise SettingInvalid(f"RESTARTIX_SAFETY_COPY must be on or off, not {text!r}")
+        return cls(
+            is_on=text == "on",
+            age_s=number(environ, "RESTARTIX_SAFETY_COPY_AGE_S", 0, 3600, cls.age_s),
+            part_bytes=int(
+                number(environ, "RESTARTIX_SAFETY_COPY_PART_BYTES", PART_MIN_BYTES, 1 << 30, cls.part_bytes)
+            ),
+            interval_s=number(environ, "RESTARTIX_SAFETY_COPY_INTERVAL_S", 0.05, 3600, cls.interval_s),
+        )
 
 
 @dataclass(frozen=True)
@@ -30,6 +57,7 @@ class FinaliserSettings:
     spool_kept_s: float = 3600.0  # RESTARTIX_SPOOL_KEPT_S: after the token's expiry
     withdrawn_kept_s: float = 1800.0  # RESTARTIX_WITHDRAWN_KEPT_S: withdrawn bytes leave the spool after this long
     node_lost_s: int = 900  # RESTARTIX_NODE_LOST_S: a lease this long over gives a node up
+    safety_copy: SafetyCopySettings = SafetyCopySettings()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> FinaliserSettings:
@@ -50,6 +78,7 @@ class FinaliserSettings:
             spool_kept_s=number(environ, "RESTARTIX_SPOOL_KEPT_S", 0, 7 * 86_400, cls.spool_kept_s),
             withdrawn_kept_s=number(environ, "RESTARTIX_WITHDRAWN_KEPT_S", 0, 3000, cls.withdrawn_kept_s),
             node_lost_s=int(number(environ, "RESTARTIX_NODE_LOST_S", 1, 86_400, cls.node_lost_s)),
+            safety_copy=SafetyCopySettings.from_env(environ),
         )
 
 

@@ -14,16 +14,19 @@ from psycopg_pool import ConnectionPool
 
 from infra.stack.throwaway import Database
 from pipelines.adapters.memory.blob_store import MemoryBlobStore
-from pipelines.adapters.postgres.bus import PostgresPublisher
+from pipelines.adapters.postgres.bus import Connection, PostgresPublisher
+from pipelines.adapters.postgres.safety_copy_store import PostgresSafetyCopyStore
 from pipelines.adapters.postgres.session_store import PostgresSessionStore
 from pipelines.finalise.disk import NodeDisk
 from pipelines.finalise.finaliser import Finaliser
+from pipelines.finalise.meter import CopyMeter
+from pipelines.finalise.safety_copy import CopyRules, SafetyCopies
 from pipelines.landing.disk import DiskOptions, open_log
 from pipelines.ports.blob_store import BlobStore
 from pipelines.pose import wire
 from pipelines.simulate.performance import Performance, perform
 from pipelines.simulate.recording import Recording
-from tests.finalise.scene import CLINIC, ORGANISATION, START, Clinic, Finalise, Node
+from tests.finalise.scene import CLINIC, ORGANISATION, PART_BYTES, START, Clinic, Finalise, Node
 
 
 @pytest.fixture
@@ -48,19 +51,32 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 @pytest.fixture
-def store(clinic: Clinic) -> Iterator[PostgresSessionStore]:
+def pool(clinic: Clinic) -> Iterator[ConnectionPool[Connection]]:
     with ConnectionPool(clinic.database.url("finaliser"), min_size=1, max_size=4, timeout=5, open=True) as pool:
-        yield PostgresSessionStore(pool, PostgresPublisher())
+        yield pool
+
+
+@pytest.fixture
+def store(pool: ConnectionPool[Connection]) -> PostgresSessionStore:
+    return PostgresSessionStore(pool, PostgresPublisher())
 
 
 @pytest.fixture
 def blobs() -> MemoryBlobStore:
-    return MemoryBlobStore()
+    return MemoryBlobStore(part_min_bytes=1)
 
 
 @pytest.fixture
-def finaliser(node: Node, store: PostgresSessionStore, blobs: BlobStore) -> Finaliser:
-    return Finaliser(NodeDisk(node.data_dir), store, blobs, lambda: dt.datetime.now(dt.UTC))
+def copies(pool: ConnectionPool[Connection], blobs: BlobStore) -> SafetyCopies:
+    """Copies with small parts, so that a few seconds of movement make several."""
+    return SafetyCopies(
+        PostgresSafetyCopyStore(pool), blobs, CopyRules(dt.timedelta(seconds=30), PART_BYTES), CopyMeter()
+    )
+
+
+@pytest.fixture
+def finaliser(node: Node, store: PostgresSessionStore, blobs: BlobStore, copies: SafetyCopies) -> Finaliser:
+    return Finaliser(NodeDisk(node.data_dir), store, blobs, copies, lambda: dt.datetime.now(dt.UTC))
 
 
 @pytest.fixture

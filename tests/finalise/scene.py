@@ -29,6 +29,7 @@ from pipelines.pose.model import Prescription
 
 NODE = "node-a"
 ORGANISATION = 1
+PART_BYTES = 40_000  # two to three of the squats' bodies
 START = dt.datetime(2026, 11, 2, 9, 0, tzinfo=dt.UTC)
 
 CLINIC = """

@@ -13,6 +13,7 @@ from pipelines.adapters.postgres.session_store import PostgresSessionStore
 from pipelines.finalise.disk import NodeDisk
 from pipelines.finalise.finaliser import Finaliser, Result
 from pipelines.finalise.publish import ConsentChangedError
+from pipelines.finalise.safety_copy import SafetyCopies
 from pipelines.finalise.seal import ReadBackError
 from pipelines.ports.session_store import StaleRevisionError
 from pipelines.replay.keys import blob_key
@@ -168,6 +169,7 @@ def test_of_two_finalisers_one_publishes(
     node: Node,
     store: PostgresSessionStore,
     blobs: MemoryBlobStore,
+    copies: SafetyCopies,
     finalise: Finalise,
     bodies: list[bytes],
     monkeypatch: pytest.MonkeyPatch,
@@ -176,7 +178,7 @@ def test_of_two_finalisers_one_publishes(
     node.batches(header, bodies)
     node.end(header, 20)
     publish = PostgresSessionStore.publish
-    rival = Finaliser(NodeDisk(node.data_dir), store, blobs, lambda: START)
+    rival = Finaliser(NodeDisk(node.data_dir), store, blobs, copies, lambda: START)
 
     def overtaken(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         monkeypatch.setattr(PostgresSessionStore, "publish", publish)

@@ -18,6 +18,7 @@ from pipelines.adapters.postgres.session_store import PostgresSessionStore
 from pipelines.finalise.disk import FinaliserRunsError, NodeDisk, sole_finaliser
 from pipelines.finalise.finaliser import Finaliser
 from pipelines.finalise.run import Runner
+from pipelines.finalise.safety_copy import SafetyCopies
 from pipelines.finalise.settings import FinaliserSettings
 from pipelines.landing import closed, reader
 from pipelines.ports.blob_store import BlobStoreUnavailable
@@ -28,8 +29,8 @@ from tests.finalise.scene import NODE, Clinic, Node
 class Bench:
     """A runner whose clocks the test moves."""
 
-    def __init__(self, node: Node, store: PostgresSessionStore, blobs: MemoryBlobStore) -> None:
-        self.node, self.store, self.blobs = node, store, blobs
+    def __init__(self, node: Node, store: PostgresSessionStore, blobs: MemoryBlobStore, copies: SafetyCopies) -> None:
+        self.node, self.store, self.blobs, self.copies = node, store, blobs, copies
         self.ahead = dt.timedelta()
         self.settings = FinaliserSettings(
             database_url="", data_dir=node.data_dir, node_id=NODE, attempts_max=3, delay_base_s=10, give_up_s=1000
@@ -42,7 +43,7 @@ class Bench:
             settings=self.settings,
             disk=disk,
             store=self.store,
-            finaliser=Finaliser(disk, self.store, self.blobs, self.now),
+            finaliser=Finaliser(disk, self.store, self.blobs, self.copies, self.now),
             now=self.now,
             monotonic_s=lambda: time.monotonic() + self.ahead.total_seconds(),
             log=structlog.get_logger(),
@@ -77,9 +78,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(node: Node, store: PostgresSessionStore, blobs: MemoryBlobStore) -> Iterator[Bench]:
+def bench(node: Node, store: PostgresSessionStore, blobs: MemoryBlobStore, copies: SafetyCopies) -> Iterator[Bench]:
     with _quiet():
-        yield Bench(node, store, blobs)
+        yield Bench(node, store, blobs, copies)
 
 
 @contextmanager
