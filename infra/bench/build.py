@@ -88,7 +88,8 @@ def _go_version() -> str:
 
 
 def _compile(target: Path, source: Path, *libraries: str) -> Path:
-    return _run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(target), str(source), *libraries], target)
+    draft = _draft(target)
+    return _run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(draft), str(source), *libraries], draft, target)
 
 
 def _compile_go(target: Path) -> Path:
@@ -102,11 +103,19 @@ def _compile_go(target: Path) -> Path:
         # Newer processors' instructions, where they are: the C compilers' libraries choose them at run time too.
         "GOAMD64": "v3" if " avx2 " in flags and " bmi2 " in flags else "v1",
     }
-    return _run(["go", "build", "-o", str(target), "."], target, cwd=SOURCES / "go_peer", env=environment)
+    draft = _draft(target)
+    return _run(["go", "build", "-o", str(draft), "."], draft, target, cwd=SOURCES / "go_peer", env=environment)
 
 
-def _run(command: list[str], target: Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> Path:
+def _draft(target: Path) -> Path:
+    """Its own name a process: two may build at once, and a program that runs cannot be written to."""
+    return target.with_name(f"{target.name}.{os.getpid()}")
+
+
+def _run(
+    command: list[str], draft: Path, target: Path, *, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> Path:
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, env=env)
     if done.returncode != 0:
         raise BuildUnavailableError(f"{' '.join(command)}: {done.stderr.strip()}")
-    return target
+    return draft.replace(target)

@@ -167,15 +167,12 @@ class Arena:
 
 
 def default_worker_class() -> str:
-    """The worker class gunicorn is configured with where the environment does not say; in a process of its own,
-    because the configuration patches the interpreter it runs in."""
+    """The worker class gunicorn is configured with (RESTARTIX_WORKER_CLASS counts, as it does for the service); read
+    in a process of its own, because the configuration patches the interpreter it runs in."""
     program = (
         "import json, runpy; print(json.dumps(str(runpy.run_path('ingest_service/gunicorn.conf.py')['worker_class'])))"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "RESTARTIX_WORKER_CLASS"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=PROJECT_DIR, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=PROJECT_DIR)
     name: str = json.loads(done.stdout.splitlines()[-1])
     return name.replace(":", ".")
 

@@ -171,12 +171,14 @@ class Bench:
     def remember(self) -> dict[str, Memory]:
         """Resident memory of many live sessions, of the service and of the Go peer."""
         found = {}
+        total = self.effort.live_sessions * self.effort.batches_each
         for name in ["service", *(["go_peer"] if self.arena.programs.go_peer else [])]:
             starting = (
                 self.arena.go_peer(saturated=False)
                 if name == "go_peer"
                 else self.arena.service(name, None, saturated=False)
             )
+            say(f"memory of {name}: sending {total} batches of {self.effort.live_sessions} sessions (minutes)")
             with starting as running:
                 found[name] = memory.measure(
                     running, self.sender, self.clinic, self.effort.live_sessions, self.effort.batches_each
