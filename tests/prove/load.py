@@ -20,7 +20,8 @@ class Portal(threading.Thread):
     """One patient's browser over one connection at a time.
 
     ``acknowledged``: bodies in the order of their 204s; ``refused``: answers other than 204, by (status, code);
-    ``broken``: requests that ended without an answer; ``given_up``: bodies never acknowledged in ``ATTEMPTS_MAX``.
+    ``broken``: requests that ended without an answer; ``given_up``: bodies never acknowledged in ``ATTEMPTS_MAX``;
+    ``attempts_max``: the most that one batch needed.
     """
 
     def __init__(self, patient: Patient, number: int, pace_s: float) -> None:
@@ -30,6 +31,7 @@ class Portal(threading.Thread):
         self.refused: Counter[tuple[int, str]] = Counter()
         self.broken = 0
         self.given_up: list[bytes] = []
+        self.attempts_max = 0
         self.sent: set[bytes] = set()
         self._number = number
         self._pace_s = pace_s
@@ -44,7 +46,8 @@ class Portal(threading.Thread):
         while not self._stopping.is_set():
             body = batch(10_000 * self._number + place % 10_000, frame_count=1 + place % 12)
             self.sent.add(body)
-            for _ in range(ATTEMPTS_MAX):
+            for attempt in range(1, ATTEMPTS_MAX + 1):
+                self.attempts_max = max(self.attempts_max, attempt)
                 if self._post(body):
                     self.acknowledged.append(body)
                     break

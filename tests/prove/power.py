@@ -54,8 +54,7 @@ class ForgetfulDisk:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        calls = {"open": self._open, "fsync": self._fsync, "fdatasync": self._fdatasync, "mkdir": self._mkdir}
-        with mock.patch.multiple(os, **calls):
+        with mock.patch.multiple(os, open=self._open, fsync=self._fsync, fdatasync=self._fdatasync, mkdir=self._mkdir):
             yield
 
     def image(self, path: Path, chance: random.Random | None) -> None:
