@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from io import BytesIO
 from typing import Any, Protocol
 
 from ingest_service.http.body import Body, ChunkedBody
@@ -19,6 +20,7 @@ WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _LINGER_MAX_BYTES = 256 * 1024
 _FIRST_BYTE_S = 5.0  # where connections are not kept
 _CR = 13
+_NOTHING = Body(None, b"", 0, awaits_continue=False)
 
 
 class Host(Protocol):
@@ -99,7 +101,7 @@ class Connection:
         self._repeated: RepeatedHead | None = None
         self._request_deadline_s = 0.0
         self._response: Response | None = None
-        self._body = Body(None, b"", 0, awaits_continue=False)
+        self._body = _NOTHING
         self._stays = False
 
     def run(self) -> None:
@@ -127,7 +129,6 @@ class Connection:
         raw, received = found
         head = self._read_head(raw)
         body = self._begin_body(head, received)
-        head.environ["wsgi.input"] = body
         self._stays = head.keep_alive and self._limits.keep_alive_s > 0
         self._host.count_request()
         response = self._response = Response(self, is_head=head.method == "HEAD", http_1_1=head.http_1_1)
@@ -195,19 +196,23 @@ class Connection:
         return head
 
     def _begin_body(self, head: Head, received: bytes) -> Body:
-        limits = self._limits
+        """Puts ``wsgi.input`` into the environ; gives what is still to come on the connection."""
+        limits, environ, length = self._limits, head.environ, head.length_bytes
         if head.chunked:
             decoder = ChunkedDecoder(limits.body_max_bytes, limits.fields_max)
             body: Body = ChunkedBody(self, received, decoder, awaits_continue=head.expects_continue)
-        else:
-            length = head.length_bytes
-            if length > limits.body_max_bytes:
-                raise RequestError(413, "body too large")
+        elif len(received) >= length:
             if len(received) > length:
                 received, self._pending = received[:length], received[length:]
+            environ["wsgi.input"] = BytesIO(received)
+            self._body = _NOTHING
+            return _NOTHING
+        elif length > limits.body_max_bytes:
+            raise RequestError(413, "body too large")
+        else:
             left = length - len(received)
             body = Body(self, received, left, awaits_continue=head.expects_continue)
-        self._body = body
+        environ["wsgi.input"] = self._body = body
         return body
 
     def _answer(self, head: Head, response: Response) -> None:
