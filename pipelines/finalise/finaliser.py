@@ -145,8 +145,9 @@ class Finaliser:
             computed=computed,
             consumed={},
             began_at=began_at,
-            # A stored object that holds what consent does not cover may not outlast this.
-            is_purged=blob is not None and (computed.blob is None or len(computed.blob) < len(blob)),
+            # An object was made of what consent does not cover, in this attempt or one before: it may not outlast this.
+            is_purged=consent.pose.begins_at is None
+            or not all(consent.pose.covers(moment) for moment in received_at.values()),
         )
 
     def _only_elsewhere(self, row: SessionRow, landed: LandedSession | None, consent: Windows) -> dict[bytes, bytes]:
