@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import random
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class ForgetfulDisk:
     def __init__(self, root: Path) -> None:
         self.on_sync: Callable[[], None] = lambda: None
         self._root = root
+        # The power fails at one instant: nothing is synced while an image is taken.
+        self._instant = threading.RLock()
         self._nodes: dict[int, Node] = {}  # by inode
         self._real = (os.open, os.fsync, os.fdatasync, os.mkdir)
         self._root_node = self._adopt(root)
@@ -59,7 +62,8 @@ class ForgetfulDisk:
 
     def image(self, path: Path, chance: random.Random | None) -> None:
         """Write what a power cut now would leave to ``path``. Without ``chance``, all that was not synced is gone."""
-        self._restore(self._root_node, self._root, path, chance)
+        with self._instant:
+            self._restore(self._root_node, self._root, path, chance)
 
     def _restore(self, node: _Directory, current: Path | None, path: Path, chance: random.Random | None) -> None:
         path.mkdir(mode=0o700)
@@ -107,7 +111,12 @@ class ForgetfulDisk:
         self._sync(descriptor, self._real[2])
 
     def _sync(self, descriptor: int, real: Callable[[int], None]) -> None:
-        self.on_sync()
+        with self._instant:
+            self.on_sync()
+            self._sync_node(descriptor, real)
+            self.on_sync()
+
+    def _sync_node(self, descriptor: int, real: Callable[[int], None]) -> None:
         real(descriptor)
         status = os.fstat(descriptor)
         node = self._nodes.get(status.st_ino)
@@ -119,13 +128,15 @@ class ForgetfulDisk:
                 node.durable = os.pread(reading, status.st_size, 0)
             finally:
                 os.close(reading)
-        self.on_sync()
 
 
 def _content(file: _File, current: Path | None, chance: random.Random | None) -> bytes:
     if chance is None or current is None:
         return file.durable
-    written = current.read_bytes()
+    try:
+        written = current.read_bytes()
+    except FileNotFoundError:  # removed while we looked
+        return file.durable
     if not written.startswith(file.durable):  # cut back since
         return chance.choice((file.durable, written))
     unsynced = written[len(file.durable) :]

@@ -42,11 +42,12 @@ class Scene:
     def cut(self) -> None:
         if self.chance.random() > 0.12:
             return
+        bodies = {session: list(sent) for session, sent in self.bodies.items()}
+        ends = dict(self.ends)
         image = self.root / f"image{len(self.cuts)}"
         # Every second image is the worst case: nothing that was not synced.
         self.disk.image(image, self.chance if len(self.cuts) % 2 else None)
-        bodies = {session: list(sent) for session, sent in self.bodies.items()}
-        self.cuts.append((image, bodies, dict(self.ends)))
+        self.cuts.append((image, bodies, ends))
 
     def live(self, generation: int, log: DiskLog) -> None:
         for place in range(60):
