@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from pipelines.finalise.cli import run_sweep
-from pipelines.finalise.settings import FinaliserSettings, SettingInvalid, SweepSettings
+from pipelines.finalise.settings import FinaliserSettings, SafetyCopySettings, SettingInvalid, SweepSettings
 from pipelines.finalise.sweep import SweepReport
 from tests.finalise.scene import Clinic
 
@@ -106,3 +106,8 @@ def test_settings_name_the_variable_that_is_wrong() -> None:
     assert FinaliserSettings.from_env(named).poll_s == 0.1
     with pytest.raises(SettingInvalid, match="RESTARTIX_FINALISER_THREADS"):
         FinaliserSettings.from_env({**named, "RESTARTIX_FINALISER_THREADS": "0"})
+    assert FinaliserSettings.from_env(named).safety_copy == SafetyCopySettings()
+    assert not FinaliserSettings.from_env({**named, "RESTARTIX_SAFETY_COPY": "off"}).safety_copy.is_on
+    for name, value in (("", "maybe"), ("_PART_BYTES", "1048576"), ("_AGE_S", "-1"), ("_INTERVAL_S", "0")):
+        with pytest.raises(SettingInvalid, match=f"RESTARTIX_SAFETY_COPY{name}"):
+            FinaliserSettings.from_env({**named, f"RESTARTIX_SAFETY_COPY{name}": value})
