@@ -37,7 +37,7 @@ class Admission:
         node_id: str,
         sessions: SessionTable,
         consent: ConsentSource,
-        is_closed: Callable[[UUID], bool],
+        is_closed: Callable[[Session], bool],
         on_denial: Callable[[Session, str, str], None],
         rate_per_s: float,
         burst: int,
@@ -70,7 +70,7 @@ class Admission:
     def permit(self, session: Session, purpose: str, now_s: float) -> None:
         """Consent, then the end, then the rate. Raises ``ProblemError`` 503, 403, 409, 429."""
         self._require_consent(session, purpose)
-        if session.ended or self._is_closed(session.header.session_id):
+        if session.ended or self._is_closed(session):
             session.ended = True
             raise ProblemError(409, "session_ended", "the session has ended")
         if not session.take(now_s, self._rate_per_s, self._burst):

@@ -57,8 +57,8 @@ class Intake(NamedTuple):
             raise landing_problem(error, self.settings.retry_after_s) from error
         session_id = session.header.session_id
         self.touched(session_id, received_at)
-        self.metrics.accepted.labels(kind).inc()
-        self.metrics.received_bytes.inc(len(body))
+        self.metrics.accepted[kind].add(1)
+        self.metrics.received_bytes.add(len(body))
         self.metrics.acknowledge_s.observe(perf_counter() - started_s)
 
 
@@ -96,7 +96,7 @@ class PoseFrames:
                 # Only now: while the first copy is not durable, a second is not its duplicate.
                 session.recent.add(payload_hash)
         if (seq := req.get_header("Batch-Seq")) and seq.isdecimal() and len(seq) < 10:
-            intake.metrics.sequence_gaps.inc(session.gap_before(int(seq)))
+            intake.metrics.sequence_gaps.add(session.gap_before(int(seq)))
         resp.status = falcon.HTTP_204
 
     def _payload_hash(self, body: bytes) -> bytes:
@@ -129,7 +129,7 @@ class MediaEvents:
             intake.admission.permit(session, "analytics", now_s)
             if isinstance(decoded, ProblemError):
                 raise decoded
-            intake.metrics.unknown_fields.inc(decoded.unknown_field_count)
+            intake.metrics.unknown_fields.add(decoded.unknown_field_count)
             canonical = b"[" + b",".join(map(events.encode, decoded.events)) + b"]"
             intake.land(session, RecordKind.MEDIA, xxhash.xxh3_128_digest(canonical), canonical, started_s)
         resp.status = falcon.HTTP_204
@@ -183,7 +183,7 @@ class SessionEnd:
             except LandingError as error:
                 raise landing_problem(error, intake.settings.retry_after_s) from error
         intake.admission.ended(session_id)
-        intake.metrics.accepted.labels(RecordKind.END).inc()
+        intake.metrics.accepted[RecordKind.END].add(1)
         intake.metrics.acknowledge_s.observe(perf_counter() - started_s)
         resp.status = falcon.HTTP_202
         resp.content_type = _JSON

@@ -20,6 +20,7 @@ class Session:
     __slots__ = (
         "_allowance",
         "_allowance_at_s",
+        "closed_marker",
         "denied",
         "ended",
         "header",
@@ -34,6 +35,7 @@ class Session:
         self.header: SessionHeader = claims.header
         self.minted_at: datetime = claims.minted_at
         self.recent = RecentHashes(duplicate_window)
+        self.closed_marker: str | None = None  # where its end would be marked, once asked for
         self.withdrawn: frozenset[str] = frozenset()
         self.denied: frozenset[str] = frozenset()
         self.ended = False

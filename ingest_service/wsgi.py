@@ -27,7 +27,7 @@ from ingest_service.ending import Ender, WithdrawalWatch
 from ingest_service.endpoints import Health, Intake
 from ingest_service.metrics import Metrics
 from ingest_service.requests import BodyReader, WaitingRoom
-from ingest_service.sessions import PatientKey, SessionTable
+from ingest_service.sessions import PatientKey, Session, SessionTable
 from ingest_service.settings import Settings
 from ingest_service.tokens import KeySet, TokenVerifier, fetch_jwks
 from pipelines.landing import closed
@@ -113,6 +113,7 @@ def start(environ: Mapping[str, str]) -> Service:
         chores.stop()
         writer.close()
         loader.close()
+        metrics.flush()
         log.info("stopped", log=landing.name)
 
     return Service(create_app(_deps(parts, ender)), stop)
@@ -145,6 +146,7 @@ class _Parts(NamedTuple):
     def upkeep(self) -> None:
         self._replace_if_failed()
         self.landing.maintain()
+        self.metrics.flush()
         self.sessions.forget_idle(time.time())
         self.feed.view.keep_only(self.sessions.patients())
         self.metrics.open_sessions.set(len(self.sessions))
@@ -169,7 +171,7 @@ def _open_landing(settings: Settings, metrics: Metrics, thread_runner: RunInThre
     def on_commit(commit: Commit) -> None:
         metrics.sync_s.observe(commit.sync_s)
         metrics.commit_s.observe(commit.duration_s)
-        metrics.synced_records.inc(commit.record_count)
+        metrics.synced_records.add(commit.record_count)
 
     landing, report = open_log(
         settings.data_dir,
@@ -187,11 +189,17 @@ def _deps(parts: _Parts, ender: Ender) -> Deps:
     settings, landing, chores = parts.settings, parts.landing, parts.chores
     keys = KeySet(lambda: fetch_jwks(settings.jwks), time.monotonic, settings.jwks_refresh_min_s)
     tokens = TokenVerifier(keys, settings.token_issuer, 2 * settings.open_sessions_max, settings.retry_after_s)
+
+    def is_closed(session: Session) -> bool:
+        if session.closed_marker is None:
+            session.closed_marker = closed.marker(settings.data_dir, session.header.session_id)
+        return closed.is_marked(session.closed_marker)
+
     admission = Admission(
         node_id=settings.node_id,
         sessions=parts.sessions,
         consent=parts.feed,
-        is_closed=lambda session_id: closed.is_closed(settings.data_dir, session_id),
+        is_closed=is_closed,
         on_denial=lambda session, purpose, reason: chores.denied(session.header, purpose, reason),
         rate_per_s=settings.batch_rate_per_s,
         burst=settings.batch_burst,

@@ -58,7 +58,16 @@ def read(data_dir: Path, session_id: UUID) -> End | None:
 
 
 def is_closed(data_dir: Path, session_id: UUID) -> bool:
-    return os.access(layout.closed_directory(data_dir) / str(session_id), os.F_OK)
+    return is_marked(marker(data_dir, session_id))
+
+
+def marker(data_dir: Path, session_id: UUID) -> str:
+    """The marker's path, for who asks ``is_marked`` often: making it costs more than looking."""
+    return str(layout.closed_directory(data_dir) / str(session_id))
+
+
+def is_marked(path: str) -> bool:
+    return os.access(path, os.F_OK)
 
 
 def sessions(data_dir: Path) -> list[UUID]:
