@@ -51,7 +51,7 @@ static uint32_t body_count, token_count, connection_count = 64, batches_per_sess
 static const char *extra_headers = "", *path = "/v1/pose/frames";
 static int raw, epoll_fd, port;
 static double rate;
-static uint64_t statuses[STATUS_MAX], measured, begun, finished_connections;
+static uint64_t statuses[STATUS_MAX], measured, retried, finished_connections;
 static uint32_t *latencies_us;
 static size_t latency_count, latency_capacity;
 static int measuring;
@@ -163,7 +163,6 @@ static int post(Connection *c, int64_t due_ns) {
     c->answered = 0;
     c->busy = 1;
     c->due_ns = due_ns;
-    begun++;
     flush(c);
     return 1;
 }
@@ -202,7 +201,13 @@ static void on_readable(Connection *c, int64_t interval_ns) {
         c->answered += (size_t)got;
         int status = answer_status(c);
         if (!status) continue;
-        record(c, status);
+        if (status == 503 && batches_per_session) { /* as a portal would: every batch must get there */
+            retried++;
+            c->sent_in_session--;
+            c->sequence--;
+        } else {
+            record(c, status);
+        }
         if (rate == 0) {
             post(c, now_ns());
         } else if (c->waiting) {
@@ -250,8 +255,8 @@ static void report(int64_t elapsed_ns, struct rusage *before) {
     uint64_t late = 0;
     for (uint32_t i = 0; i < connection_count; i++) late += connections[i].waiting;
     printf("{\"answered\": %llu, \"elapsed_s\": %.6f, \"sender_cpu_s\": %.6f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
-           "\"still_due\": %llu, \"statuses\": {", (unsigned long long)measured, (double)elapsed_ns / 1e9, cpu_s,
-           quantile_ms(0.5), quantile_ms(0.99), (unsigned long long)late);
+           "\"still_due\": %llu, \"retried\": %llu, \"statuses\": {", (unsigned long long)measured, (double)elapsed_ns / 1e9, cpu_s,
+           quantile_ms(0.5), quantile_ms(0.99), (unsigned long long)late, (unsigned long long)retried);
     const char *comma = "";
     for (int status = 0; status < STATUS_MAX; status++)
         if (statuses[status]) {

@@ -71,8 +71,14 @@ class Running:
 
     def accepted(self) -> Mapping[str, float]:
         """Its own count of accepted records by kind, from /metrics."""
-        text = httpx.get(f"{self.url}/metrics", timeout=10, verify=False).text
-        return parse_accepted(text)
+        return parse_accepted(self._metrics())
+
+    def refused(self) -> Mapping[str, float]:
+        """Its own count of refusals by code, where it tells codes apart."""
+        return {} if self.raw else parse_refused(self._metrics())
+
+    def _metrics(self) -> str:
+        return httpx.get(f"{self.url}/metrics", timeout=10, verify=False).text
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +192,17 @@ def other_worker_classes(default: str) -> list[str]:
 
 def parse_accepted(exposition: str) -> dict[str, float]:
     """`ingest_accepted_total` by kind, from Prometheus text; what was never counted is 0."""
-    found: dict[str, float] = {"batch": 0.0, "duplicate": 0.0}
-    for line in exposition.splitlines():
-        name, _, value = line.rpartition(" ")
-        if name.startswith("ingest_accepted_total{"):
-            kind = name.partition('kind="')[2].partition('"')[0]
-            found[kind] = found.get(kind, 0.0) + float(value)
-    return found
+    return {"batch": 0.0, "duplicate": 0.0, **_by_label(exposition, "ingest_accepted_total", "kind")}
+
+
+def parse_refused(exposition: str) -> dict[str, float]:
+    """`ingest_rejected_total` by code, from Prometheus text."""
+    return _by_label(exposition, "ingest_rejected_total", "code")
+
+
+def _by_label(exposition: str, metric: str, label: str) -> dict[str, float]:
+    pattern = re.compile(rf'^{metric}\{{{label}="([^"]*)"\}} (\S+)$', re.MULTILINE)
+    return {name: float(value) for name, value in pattern.findall(exposition)}
 
 
 def _log(running: Running) -> bytes:

@@ -11,7 +11,6 @@ from infra.bench.sender import Sender, finish, require_accepted
 from infra.bench.workload import Clinic, simulate_bodies, write_corpus, write_tokens
 
 _SEED = 7
-_CONNECTIONS = 256  # more requests a sync: what is timed elsewhere is only waited for here
 _ENOUGH_S = 1800.0  # the run ends when every session has sent its batches
 
 
@@ -24,7 +23,12 @@ def measure(running: Running, sender: Sender, clinic: Clinic, sessions: int, bat
     folder = running.folder
     bodies = simulate_bodies(batches_each, 1, _SEED)
     write_corpus(folder / "corpus", bodies)
-    own = replace(sender, corpus=folder / "corpus", tokens=folder / "tokens", connections=min(_CONNECTIONS, sessions))
+    own = replace(
+        sender,
+        corpus=folder / "corpus",
+        tokens=folder / "tokens",
+        connections=max(1, min(sender.connections, sessions // 4)),
+    )
     _send_all(running, own, clinic, own.connections * 2, batches_each)
     before = processes.usage(running.process.pid).resident_bytes
     _send_all(running, own, clinic, sessions, batches_each)

@@ -18,7 +18,8 @@ from infra.bench.figures import Paced, Round
 
 
 class Sent(msgspec.Struct):
-    """What the load generator says of its measured window. `still_due`: requests a paced run never came to send."""
+    """What the load generator says of its measured window. `still_due`: requests a paced run never came to send;
+    `retried`: answers of 503 to a run that must get every batch there, which it sent again."""
 
     answered: int
     elapsed_s: float
@@ -26,6 +27,7 @@ class Sent(msgspec.Struct):
     p50_ms: float
     p99_ms: float
     still_due: int
+    retried: int
     statuses: dict[str, int]
 
 
@@ -105,7 +107,9 @@ def finish(process: subprocess.Popen[str]) -> Sent:
 def require_accepted(running: Running, sent: Sent) -> None:
     """A figure counts only if every request was a new batch and was acknowledged. Raises `ContestantFailedError`."""
     if set(sent.statuses) != {"204"}:
-        raise ContestantFailedError(f"{running.name} answered {sent.statuses}, not 204 alone")
+        raise ContestantFailedError(
+            f"{running.name} answered {sent.statuses}, not 204 alone; refused {running.refused()}"
+        )
     if not running.raw:
         counts = running.accepted()
         if counts["duplicate"] or counts["batch"] < sent.answered:

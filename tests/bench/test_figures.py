@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.bench import figures
-from infra.bench.contestants import parse_accepted
+from infra.bench.contestants import parse_accepted, parse_refused
 from infra.bench.figures import IngestReport, Machine, Memory, Paced, Quantiles, Round, Workload
 from infra.bench.table import table
 
@@ -95,6 +95,7 @@ def test_accepted_records_are_counted_by_kind_from_prometheus_text() -> None:
         'ingest_rejected_total{code="not_ready"} 2.0\n'
     )
     assert parse_accepted(text) == {"batch": 1_500_000.0, "duplicate": 0.0, "media": 3.0}
+    assert parse_refused(text) == {"not_ready": 2.0}
 
 
 def _report(ack: Quantiles | None) -> IngestReport:
