@@ -1,11 +1,14 @@
 """What a worker knows of its patients' consent, and how sure it may be. No I/O: ``consent_feed`` brings the news.
 
 Notifications arrive in commit order, so the worker's own echo is a watermark: everything committed before the echo was
-sent has been seen. Silence proves nothing; a watermark too old means consent is unknown, and nothing is accepted.
+sent has been heard of. Silence proves nothing; a watermark too old means consent is unknown, and nothing is accepted.
+A notification is a hint and no more, because any login of the database can send one: it makes the worker forget the
+patient and read the ledger again, and says whom it means only to who knows the patient already.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -16,16 +19,23 @@ PURPOSES = ("biometric", "analytics")
 
 
 class Grant(NamedTuple):
-    """The ledger's latest row of a purpose."""
+    """The ledger's state of a purpose, since ``effective_at``; ``withdrawn_at``: the last withdrawal, if ever."""
 
     granted: bool
     effective_at: datetime
+    withdrawn_at: datetime | None
 
 
 class LedgerRow(NamedTuple):
     patient: PatientKey
     purpose: str
     grant: Grant
+
+
+def news_key(patient: PatientKey) -> str:
+    """How the ledger's notifications name a patient (``core.announce_consent``)."""
+    organisation_id, principal_id = patient
+    return hashlib.sha256(f"{organisation_id}:{principal_id}".encode()).hexdigest()
 
 
 class ConsentView:
@@ -36,6 +46,7 @@ class ConsentView:
         self._watermark_s: float | None = None
         self._patients: dict[PatientKey, dict[str, Grant]] = {}
         self._loading: dict[PatientKey, bool] = {}  # True: news came while the ledger was being read
+        self._by_key: dict[str, PatientKey] = {}  # everyone known or being read
 
     def reset(self) -> None:
         """Forget everything: the feed was interrupted, and what was missed is unknown."""
@@ -43,6 +54,7 @@ class ConsentView:
         self._watermark_s = None
         self._patients.clear()
         self._loading.clear()
+        self._by_key.clear()
 
     def echoed(self, sent_s: float) -> None:
         """Our own notification came back: all that was committed before ``sent_s`` (monotonic) is known."""
@@ -59,6 +71,7 @@ class ConsentView:
         """To be called before the ledger is read for these patients; gives the generation ``finish_load`` needs."""
         for patient in patients:
             self._loading[patient] = False
+            self._by_key[news_key(patient)] = patient
         return self.generation
 
     def finish_load(
@@ -78,21 +91,22 @@ class ConsentView:
                 self._patients[patient] = grants
         return again
 
-    def notified(self, row: LedgerRow) -> bool:
-        """News of one patient; False if nobody here asked about them."""
-        patient, purpose, grant = row
+    def notified(self, key: str) -> PatientKey | None:
+        """News of one patient: what was known is forgotten. Gives who is to be read again; None for a stranger, and for
+        one whose reading is under way and will be repeated.
+        """
+        patient = self._by_key.get(key)
+        if patient is None:
+            return None
+        self._patients.pop(patient, None)
         if patient in self._loading:
             self._loading[patient] = True
-        grants = self._patients.get(patient)
-        if grants is None:
-            return False
-        held = grants.get(purpose)
-        if held is not None and held.granted and grant.granted:
-            return True  # given again while given: it has held since the first time
-        grants[purpose] = grant
-        return True
+            return None
+        return patient
 
     def keep_only(self, patients: set[PatientKey]) -> None:
         """Forget patients without a live session."""
-        for patient in self._patients.keys() - patients:
+        gone = self._patients.keys() - patients - self._loading.keys()
+        for patient in gone:
             del self._patients[patient]
+        self._by_key = {key: known for key, known in self._by_key.items() if known not in gone}

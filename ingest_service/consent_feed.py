@@ -6,13 +6,11 @@ patients who wait. Any fault of the listener's connection discards everything th
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
-from datetime import datetime
-from uuid import UUID
+from collections.abc import Callable, Iterable
 
-import msgspec
 import psycopg
 import structlog
 from psycopg import sql
@@ -30,14 +28,6 @@ log = structlog.get_logger(__name__)
 
 class ConsentUnknownError(Exception):
     """The feed is blind, or the ledger could not be read in time."""
-
-
-class _News(msgspec.Struct):
-    org: int
-    sub: UUID
-    purpose: str
-    granted: bool
-    at: datetime
 
 
 class ConsentFeed:
@@ -127,9 +117,16 @@ class ConsentFeed:
             except psycopg.Error as error:
                 log.warning("consent_ledger_unreadable", error=type(error).__name__)
                 self._stopping.wait(_RECONNECT_S)
+                self._read_again(waiting.keys() & self._live_patients())
             finally:
                 for event in waiting.values():
                     event.set()
+
+    def _read_again(self, patients: Iterable[PatientKey]) -> None:
+        """What a live session awaits, or what news was about, is not dropped because one reading failed."""
+        for patient in patients:
+            with contextlib.suppress(ConsentUnknownError):  # too many wait: each asks for itself with its next request
+                self._want(patient)
 
     def _load(self, patients: list[PatientKey]) -> None:
         if not self.is_sighted():
@@ -183,13 +180,6 @@ class ConsentFeed:
                     return
 
     def _take(self, payload: str) -> None:
-        try:
-            news = msgspec.json.decode(payload, type=_News)
-        except msgspec.DecodeError:
-            # A withdrawal may hide in what cannot be read: forget everything and read the ledger again.
-            log.error("consent_news_unreadable")
-            self.view.reset()
-            return
-        patient = (news.org, news.sub)
-        if self.view.notified(LedgerRow(patient, news.purpose, Grant(news.granted, news.at))):
-            self._on_change(patient)
+        patient = self.view.notified(payload)
+        if patient is not None:
+            self._read_again([patient])

@@ -86,7 +86,7 @@ class WithdrawalWatch:
     def changed(self, patient: PatientKey) -> None:
         """To be called with every patient whose consent was read or changed."""
         grants = dict(self._find(patient))
-        if all(grant.granted for grant in grants.values()):
+        if all(grant.withdrawn_at is None for grant in grants.values()):
             return
         open_purposes = {purpose for purpose in PURPOSES if purpose in grants and grants[purpose].granted}
         for session in self._sessions:
@@ -96,7 +96,7 @@ class WithdrawalWatch:
             withdrawn = {
                 purpose
                 for purpose, grant in grants.items()
-                if not grant.granted and grant.effective_at >= session.minted_at
+                if grant.withdrawn_at is not None and grant.withdrawn_at >= session.minted_at
             }
             session.withdrawn |= withdrawn
             if withdrawn and not session.ended and not open_purposes - session.withdrawn:

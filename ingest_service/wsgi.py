@@ -220,8 +220,8 @@ def _schedule(parts: _Parts) -> None:
 def _read_ledger(loader: Database, patients: list[PatientKey]) -> list[LedgerRow]:
     parameters = {"organisation_ids": [org for org, _ in patients], "principal_ids": [sub for _, sub in patients]}
     return [
-        LedgerRow((org, sub), purpose, Grant(granted, effective_at))
-        for org, sub, purpose, granted, effective_at in loader.rows("consent_state", parameters)
+        LedgerRow((org, sub), purpose, Grant(granted, effective_at, withdrawn_at))
+        for org, sub, purpose, granted, effective_at, withdrawn_at in loader.rows("consent_state", parameters)
     ]
 
 

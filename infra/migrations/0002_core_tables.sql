@@ -228,17 +228,14 @@ END
 $$;
 CREATE TRIGGER stamp BEFORE INSERT ON core.consents FOR EACH ROW EXECUTE FUNCTION core.stamp_consent();
 
--- Delivered in commit order to every listening ingest worker.
+-- Delivered in commit order to every listening ingest worker. Any login of the database may LISTEN and NOTIFY, so the
+-- message says nothing and proves nothing: a hash that only who knows the patient's principal id can name, and a hint
+-- to read the ledger again.
 CREATE FUNCTION core.announce_consent() RETURNS trigger LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = core, pg_temp AS $$
 BEGIN
-  PERFORM pg_notify('consent', json_build_object(
-    'org', NEW.organisation_id,
-    'sub', (SELECT p.principal_id FROM core.patients p WHERE p.id = NEW.patient_id),
-    'purpose', NEW.purpose,
-    'granted', NEW.granted,
-    'at', to_char(NEW.effective_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-  )::text);
+  PERFORM pg_notify('consent', encode(sha256(convert_to(p.organisation_id || ':' || p.principal_id, 'UTF8')), 'hex'))
+    FROM core.patients p WHERE p.id = NEW.patient_id;
   RETURN NULL;
 END
 $$;

@@ -4,14 +4,28 @@ SET LOCAL ROLE restartix_owner;
 -- What the hot path and the finaliser may ask across tenants, and nothing more: each function takes the ids its
 -- caller already holds (from verified tokens, or from its own node) and gives back states and times.
 
+-- The ledger's state: since when it holds (the same said again changes nothing), and when the purpose was last
+-- withdrawn, so that a session that saw a withdrawal stays closed to it however soon consent is given again.
 CREATE FUNCTION core.consent_state(organisation_ids bigint[], principal_ids uuid[])
-  RETURNS TABLE (organisation_id bigint, principal_id uuid, purpose text, granted boolean, effective_at timestamptz)
+  RETURNS TABLE (organisation_id bigint, principal_id uuid, purpose text, granted boolean, effective_at timestamptz,
+                 withdrawn_at timestamptz)
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = core, pg_temp AS $$
-  SELECT DISTINCT ON (p.id, c.purpose) p.organisation_id, p.principal_id, c.purpose, c.granted, c.effective_at
-  FROM unnest(organisation_ids, principal_ids) AS asked (organisation_id, principal_id)
-  JOIN core.patients p USING (organisation_id, principal_id)
-  JOIN core.consents c ON c.patient_id = p.id
-  ORDER BY p.id, c.purpose, c.id DESC
+  WITH ledger AS (
+    SELECT p.organisation_id, p.principal_id, c.purpose, c.id, c.granted, c.effective_at,
+           first_value(c.granted) OVER (PARTITION BY p.id, c.purpose ORDER BY c.id DESC) AS state
+    FROM (SELECT DISTINCT * FROM unnest(organisation_ids, principal_ids)) AS asked (organisation_id, principal_id)
+    JOIN core.patients p USING (organisation_id, principal_id)
+    JOIN core.consents c ON c.patient_id = p.id
+  ), runs AS (
+    SELECT l.*, max(l.id) FILTER (WHERE l.granted <> l.state)
+                OVER (PARTITION BY l.organisation_id, l.principal_id, l.purpose) AS last_other_id
+    FROM ledger l
+  )
+  SELECT r.organisation_id, r.principal_id, r.purpose, r.state,
+         min(r.effective_at) FILTER (WHERE r.last_other_id IS NULL OR r.id > r.last_other_id),
+         max(r.effective_at) FILTER (WHERE NOT r.granted)
+  FROM runs r
+  GROUP BY r.organisation_id, r.principal_id, r.purpose, r.state
 $$;
 
 -- Times only move forward: a delayed statement never makes a session look more silent than it was.

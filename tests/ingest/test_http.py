@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 
+from ingest_service.consent import news_key
 from pipelines.landing import closed
 from pipelines.media import events
 from pipelines.pose import wire
@@ -242,6 +243,37 @@ def test_a_withdrawal_stops_that_stream_at_once_and_for_the_session(node: Node) 
     assert patient.row("state") == ("open",)
     again = node.patient("biometric")
     assert again.post_pose(batch(1)).status_code == 204
+
+
+def test_no_notification_of_another_login_grants_withdraws_or_tells_anything(node: Node) -> None:
+    """Any login of the database may NOTIFY and LISTEN; row-level security does not reach that far."""
+    without, consenting = node.patient(), node.patient("biometric")
+    assert refusal(without.post_pose(batch(1))) == (403, "consent_missing")
+    assert consenting.post_pose(batch(1)).status_code == 204
+    stranger = node.database.url("console")
+    with psycopg.connect(stranger, autocommit=True) as connection:
+        connection.execute("listen consent")
+        for patient, granted in ((without, True), (consenting, False)):
+            news = {"org": node.organisation_id, "sub": str(patient.principal_id), "purpose": "biometric"}
+            told = json.dumps({**news, "granted": granted, "at": "2026-03-02T09:00:00Z"})
+            for payload in (told, news_key((node.organisation_id, patient.principal_id)), "nonsense"):
+                connection.execute("select pg_notify('consent', %s)", [payload])
+        time.sleep(0.3)
+        consenting.consent("analytics", granted=True)
+        heard = [message.payload for message in connection.notifies(timeout=2, stop_after=7)]
+    assert not any(str(consenting.principal_id) in payload for payload in heard[6:])
+    assert refusal(without.post_pose(batch(1))) == (403, "consent_missing")
+    assert consenting.post_pose(batch(2)).status_code == 204
+    assert consenting.row("state") == ("open",)
+
+
+def test_a_withdrawal_and_a_new_consent_in_one_breath_still_close_the_session(node: Node) -> None:
+    patient = node.patient("biometric", "analytics")
+    assert patient.post_pose(batch(1)).status_code == 204
+    patient.consent("biometric", granted=False)
+    patient.consent("biometric", granted=True)
+    assert eventually(lambda: patient.post_pose(batch(2)).status_code == 403, wait_s=1)
+    assert refusal(patient.post_pose(batch(2))) == (403, "consent_withdrawn")
 
 
 def test_the_last_withdrawal_ends_the_session(node: Node) -> None:

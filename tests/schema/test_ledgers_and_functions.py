@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from infra.stack.throwaway import Database
+from ingest_service.consent import news_key
 
 CLASSIFIED = "^(public|internal|personal|clinical|biometric): .+"
 SESSION = "10000000-0000-4000-8000-000000000001"
@@ -45,10 +46,26 @@ def test_the_ledger_takes_postgres_time_and_the_latest_row_is_the_state(two_clin
                 record_consent(connection, granted=granted)
     with psycopg.connect(two_clinics.url("ingest")) as connection:
         found = connection.execute(
-            "SELECT purpose, granted, effective_at FROM core.consent_state(%s, %s::uuid[])", [[1, 2], [PRINCIPAL] * 2]
+            "SELECT purpose, granted, effective_at, withdrawn_at FROM core.consent_state(%s, %s::uuid[])",
+            [[1, 2], [PRINCIPAL] * 2],
         ).fetchall()
-    assert [(purpose, granted) for purpose, granted, _ in found] == [("biometric", False)]
+    assert [(purpose, granted) for purpose, granted, _, _ in found] == [("biometric", False)]
     assert found[0][2] > before
+    assert found[0][2] == found[0][3]
+
+
+def test_the_same_said_again_does_not_move_the_moment_it_holds_from(two_clinics: Database) -> None:
+    with psycopg.connect(two_clinics.url("core_api"), autocommit=True) as connection:
+        for granted in (True, False, False, True, True):
+            with connection.transaction():
+                record_consent(connection, granted=granted)
+    with psycopg.connect(two_clinics.admin_url) as connection:
+        ledger = [at for (at,) in connection.execute("SELECT effective_at FROM core.consents ORDER BY id")]
+        state = connection.execute(
+            "SELECT granted, effective_at, withdrawn_at FROM core.consent_state(%s, %s::uuid[])",
+            [[1, 1], [PRINCIPAL] * 2],
+        ).fetchall()
+    assert state == [(True, ledger[3], ledger[2])]
 
 
 def test_the_ledger_cannot_be_rewritten(two_clinics: Database) -> None:
@@ -58,7 +75,7 @@ def test_the_ledger_cannot_be_rewritten(two_clinics: Database) -> None:
             connection.execute("UPDATE core.consents SET granted = false")
 
 
-def test_a_consent_is_announced_when_its_transaction_commits(two_clinics: Database) -> None:
+def test_a_consent_is_announced_when_its_transaction_commits_to_who_knows_the_patient(two_clinics: Database) -> None:
     with (
         psycopg.connect(two_clinics.url("ingest"), autocommit=True) as listener,
         psycopg.connect(two_clinics.url("core_api")) as writer,
@@ -68,13 +85,7 @@ def test_a_consent_is_announced_when_its_transaction_commits(two_clinics: Databa
         assert list(listener.notifies(timeout=0.1)) == []
         writer.commit()
         (heard,) = listener.notifies(timeout=5, stop_after=1)
-    message = json.loads(heard.payload)
-    assert (message["org"], message["sub"], message["purpose"], message["granted"]) == (
-        1,
-        PRINCIPAL,
-        "biometric",
-        False,
-    )
+    assert heard.payload == news_key((1, UUID(PRINCIPAL)))
 
 
 def test_a_touch_never_moves_a_session_back_and_only_its_home_node_may_touch_it(two_clinics: Database) -> None:
