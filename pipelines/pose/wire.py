@@ -24,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from pipelines.pose import libdeflate
+
 VERSION = 1
 LANDMARK_COUNT = 33
 VALUE_COUNT = 4  # x, y, z, visibility
@@ -31,7 +33,11 @@ VALUE_COUNT = 4  # x, y, z, visibility
 _HEADER = struct.Struct("<BII")
 _FLOATS_PER_FRAME = LANDMARK_COUNT * VALUE_COUNT
 _BYTES_PER_FRAME = _FLOATS_PER_FRAME * 4 + 4
-_GZIP_TRAILER = struct.Struct("<II")  # CRC-32 and size modulo 2**32 of what was compressed (RFC 1952, 2.3.1)
+_VALUES_AT = 16  # where the floats lie in our buffer: at offset 9 every pass over them would pay for misalignment
+_LEAD_BYTES = _VALUES_AT - _HEADER.size
+_FLOAT, _SIGNED, _WORD = np.dtype("<f4"), np.dtype("<i4"), np.dtype("<u4")
+_ONE_BITS, _INFINITY_BITS, _MINUS_INFINITY_BITS = 0x3F80_0000, 0x7F80_0000, 0xFF80_0000  # as float32
+_GZIP_SIZE = struct.Struct("<I")  # the last field of a member: the payload's size modulo 2**32 (RFC 1952, 2.3.1)
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_MIN_BYTES = 18
 _ZLIB_GZIP_ONLY = 31  # window bits asking zlib for the gzip wrapper and nothing else
@@ -110,40 +116,37 @@ def decode(body: bytes, limits: WireLimits = _DEFAULT_LIMITS) -> Batch:
     Raises ``WireUndecodable`` or ``WireOutOfBounds``. Costs at most ``limits.decompressed_max_bytes`` of memory and the
     time to decompress that much, whatever the body claims.
     """
-    payload = decompress(body, limits.decompressed_max_bytes)
-    payload_hash = xxhash.xxh3_128_digest(payload)
-    frame_count, fps_hint = _read_header(payload, limits)
-    # One aligned copy: at offset 9 every later pass over the floats would pay for the misalignment.
-    words = np.frombuffer(payload, np.uint8, offset=_HEADER.size).copy()
-    words.flags.writeable = False
-    split_bytes = frame_count * _FLOATS_PER_FRAME * 4
-    values: Landmarks = words[:split_bytes].view("<f4")
-    timestamp_ms: Timestamps = words[split_bytes:].view("<u4")
+    buffer = _decompressed(body, limits.decompressed_max_bytes)
+    # A view that cannot be written through, so neither can the arrays over it.
+    frozen = memoryview(buffer).toreadonly()
+    payload_hash = xxhash.xxh3_128_digest(frozen[_LEAD_BYTES:])
+    frame_count, fps_hint = _read_header(buffer, limits)
+    float_count = frame_count * _FLOATS_PER_FRAME
+    values: Landmarks = np.ndarray((float_count,), _FLOAT, frozen, _VALUES_AT)
+    timestamp_ms: Timestamps = np.ndarray((frame_count,), _WORD, frozen, _VALUES_AT + float_count * 4)
+    _check_values(values, timestamp_ms, limits)
     landmarks = values.reshape(frame_count, LANDMARK_COUNT, VALUE_COUNT)
-    _check_values(values, landmarks, timestamp_ms, limits)
     return Batch(frame_count, fps_hint, landmarks, timestamp_ms, payload_hash)
 
 
-def decompress(body: bytes, max_bytes: int) -> bytes | bytearray:
-    """The payload of a body that is exactly one gzip member of at most ``max_bytes``.
+def decompress(body: bytes, max_bytes: int) -> bytes:
+    """The payload of a body that is exactly one gzip member of at most ``max_bytes``. Raises as ``decode`` does."""
+    return bytes(memoryview(_decompressed(body, max_bytes))[_LEAD_BYTES:])
 
-    libdeflate needs the size in advance, says nothing of where the member ended and ignores what follows, so the
-    trailer does the rest: libdeflate has checked that the eight bytes after the member are (CRC-32, size) of the
-    payload. If the first place those bytes occur is the end of the body, the member ends there too. Everything else,
-    including the one-in-2**64 accident of an early occurrence, goes to zlib, which knows where it stopped and why.
+
+def _decompressed(body: bytes, max_bytes: int) -> bytearray:
+    """``_LEAD_BYTES`` bytes, then the payload.
+
+    libdeflate needs the size in advance. The trailer says it: untrusted, so it is bounded, and whatever then is not
+    exactly one member of that size goes to zlib, which knows where it stopped and why.
     """
     if len(body) >= _GZIP_MIN_BYTES:
-        trailer = body[-8:]
-        _, size_bytes = _GZIP_TRAILER.unpack(trailer)
-        if 0 < size_bytes <= max_bytes and body.find(trailer) == len(body) - 8:
-            try:
-                payload = deflate.gzip_decompress(body, size_bytes)
-            except deflate.DeflateError:
-                pass
-            else:
-                if len(payload) == size_bytes:
-                    return payload
-    return _decompress_and_diagnose(body, max_bytes)
+        (size_bytes,) = _GZIP_SIZE.unpack_from(body, len(body) - _GZIP_SIZE.size)
+        if 0 < size_bytes <= max_bytes:
+            buffer = libdeflate.read_member(body, size_bytes, _LEAD_BYTES)
+            if buffer is not None:
+                return buffer
+    return bytearray(_LEAD_BYTES) + _decompress_and_diagnose(body, max_bytes)
 
 
 def _decompress_and_diagnose(body: bytes, max_bytes: int) -> bytes:
@@ -164,17 +167,18 @@ def _decompress_and_diagnose(body: bytes, max_bytes: int) -> bytes:
     return payload
 
 
-def _read_header(payload: bytes | bytearray, limits: WireLimits) -> tuple[int, int]:
-    if len(payload) < _HEADER.size:
-        raise WireUndecodable("length_wrong", f"{len(payload)} bytes are too few for the {_HEADER.size}-byte header")
+def _read_header(buffer: bytearray, limits: WireLimits) -> tuple[int, int]:
+    payload_bytes = len(buffer) - _LEAD_BYTES
+    if payload_bytes < _HEADER.size:
+        raise WireUndecodable("length_wrong", f"{payload_bytes} bytes are too few for the {_HEADER.size}-byte header")
     version: int
-    version, frame_count, fps_hint = _HEADER.unpack_from(payload)
+    version, frame_count, fps_hint = _HEADER.unpack_from(buffer, _LEAD_BYTES)
     if version != VERSION:
         raise WireUndecodable("version_unknown", f"version {version} is not known; this is version {VERSION}")
     expected_bytes = _HEADER.size + frame_count * _BYTES_PER_FRAME
-    if len(payload) != expected_bytes:
+    if payload_bytes != expected_bytes:
         raise WireUndecodable(
-            "length_wrong", f"{frame_count} frames take {expected_bytes} bytes decompressed, not {len(payload)}"
+            "length_wrong", f"{frame_count} frames take {expected_bytes} bytes decompressed, not {payload_bytes}"
         )
     if not 1 <= frame_count <= limits.frame_count_max:
         raise WireOutOfBounds(
@@ -185,19 +189,20 @@ def _read_header(payload: bytes | bytearray, limits: WireLimits) -> tuple[int, i
     return frame_count, fps_hint
 
 
-def _check_values(values: Landmarks, landmarks: Landmarks, timestamp_ms: Timestamps, limits: WireLimits) -> None:
-    # One dot product sees every NaN and infinity in a single pass; only an overflow of absurd but finite values can
-    # alarm it falsely, so only an alarm is looked at element by element.
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = not np.isfinite(np.dot(values, values))
-    if suspicious and not np.isfinite(values).all():
+def _check_values(values: Landmarks, timestamp_ms: Timestamps, limits: WireLimits) -> None:
+    maximum = np.maximum.reduce
+    # As integers, floats are ordered by their bits: infinity's come right after the greatest finite number's, and a
+    # NaN's after infinity's. Signed, the greatest is the greatest positive one; unsigned, the greatest negative one.
+    words = values.view(_WORD)
+    if maximum(values.view(_SIGNED)) >= _INFINITY_BITS or maximum(words) >= _MINUS_INFINITY_BITS:
         raise WireOutOfBounds("coordinate_not_finite", "a coordinate or visibility is NaN or infinite")
-    visibility = landmarks[:, :, 3]
-    if visibility.min() < 0.0 or visibility.max() > 1.0:
-        raise WireOutOfBounds("visibility_out_of_bounds", "a visibility is outside [0, 1]")
-    if (timestamp_ms[1:] < timestamp_ms[:-1]).any():
+    # So what is not in [+0, 1] is greater than 1's bits, negative numbers above all. Only -0.0 alarms this falsely.
+    if maximum(words[VALUE_COUNT - 1 :: VALUE_COUNT]) > _ONE_BITS:
+        visibility = values[VALUE_COUNT - 1 :: VALUE_COUNT]
+        if visibility.min() < 0.0 or visibility.max() > 1.0:
+            raise WireOutOfBounds("visibility_out_of_bounds", "a visibility is outside [0, 1]")
+    moments_ms: list[int] = timestamp_ms.tolist()
+    if moments_ms != sorted(moments_ms):
         raise WireOutOfBounds("timestamp_decreasing", "timestamp_ms decreases within the batch")
-    if timestamp_ms[-1] >= limits.timestamp_end_ms:
-        raise WireOutOfBounds(
-            "timestamp_out_of_bounds", f"timestamp_ms {timestamp_ms[-1]} >= {limits.timestamp_end_ms}"
-        )
+    if moments_ms[-1] >= limits.timestamp_end_ms:
+        raise WireOutOfBounds("timestamp_out_of_bounds", f"timestamp_ms {moments_ms[-1]} >= {limits.timestamp_end_ms}")

@@ -101,6 +101,15 @@ def test_nothing_may_follow_the_member(tail: bytes) -> None:
     assert caught.value.code == "gzip_trailing_bytes"
 
 
+@given(st.binary(min_size=4, max_size=64))
+@settings(deadline=None)
+def test_nothing_may_follow_the_member_even_if_it_ends_like_one(tail: bytes) -> None:
+    body = wire.encode(*_motion(2, 3), 30)
+    with pytest.raises(wire.WireUndecodable) as caught:
+        wire.decode(body + tail + body[-4:])
+    assert caught.value.code == "gzip_trailing_bytes"
+
+
 @given(st.integers(1, 2000))
 @settings(deadline=None)
 def test_every_truncation_is_told_apart(cut_bytes: int) -> None:
@@ -182,3 +191,39 @@ def test_encode_refuses_other_shapes() -> None:
         wire.encode(landmarks[:, :32], timestamp_ms, 30)
     with pytest.raises(ValueError, match="timestamp_ms"):
         wire.encode(landmarks, timestamp_ms[:2], 30)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2 * 132 - 1))
+@settings(deadline=None, max_examples=300)
+def test_values_are_judged_as_arithmetic_judges_them(bits: int, place: int) -> None:
+    """Any float32 at all, at any place: the checks by bit patterns say what comparisons of numbers say."""
+    landmarks, timestamp_ms = _motion(2, 3)
+    landmarks.reshape(-1).view(np.uint32)[place] = bits
+    value = float(np.uint32(bits).view(np.float32))
+    code = None
+    if not np.isfinite(value):
+        code = "coordinate_not_finite"
+    elif place % 4 == 3 and not 0.0 <= value <= 1.0:
+        code = "visibility_out_of_bounds"
+    body = wire.encode(landmarks, timestamp_ms, 30)
+    if code is None:
+        assert wire.decode(body).frame_count == 2
+        return
+    with pytest.raises(wire.WireOutOfBounds) as caught:
+        wire.decode(body)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.0, 1e-45, np.nextafter(np.float32(1), np.float32(0))])
+def test_visibilities_at_the_bounds_are_within(value: float) -> None:
+    landmarks, timestamp_ms = _motion(2, 3)
+    landmarks[1, 32, 3] = value
+    assert wire.decode(wire.encode(landmarks, timestamp_ms, 30)).landmarks[1, 32, 3] == np.float32(value)
+
+
+@pytest.mark.parametrize("value", [-1e-45, np.nextafter(np.float32(1), np.float32(2)), -1.0, 2.0])
+def test_visibilities_beyond_the_bounds_are_not(value: float) -> None:
+    landmarks, timestamp_ms = _motion(2, 3)
+    landmarks[1, 32, 3] = value
+    with pytest.raises(wire.WireOutOfBounds, match="visibility_out_of_bounds"):
+        wire.decode(wire.encode(landmarks, timestamp_ms, 30))
