@@ -196,6 +196,7 @@ class DiskLog:
         with self._checkpointing:
             try:
                 if self._failure is None and not self._is_behind:
+                    self._wal.active.unnamed |= self._spool.take_unnamed()
                     self._checkpoint_blocking([*self._wal.sealed, self._wal.active])
                 else:
                     self._wal.abandon()
@@ -209,7 +210,8 @@ class DiskLog:
 
     def _checkpoint_blocking(self, sealed: list[Segment]) -> None:
         sessions: set[UUID] = set().union(*(segment.sessions for segment in sealed))
-        spool.sync(self._data_dir, sorted(sessions), self._wal.log)
+        unnamed: set[UUID] = set().union(*(segment.unnamed for segment in sealed))
+        spool.sync(self._data_dir, sorted(sessions), self._wal.log, unnamed)
         self._wal.delete(sealed)
 
     def _sync_until_closed(self) -> None:
@@ -302,6 +304,7 @@ class DiskLog:
         self._known.clear()  # so that every segment can be redone on its own
 
     def _rotate_blocking(self) -> None:
+        self._wal.active.unnamed |= self._spool.take_unnamed()
         self._wal.rotate()
         # An open file outlives its removal: without this, erased bytes would stay on the disk for as long.
         self._spool.close()

@@ -89,7 +89,7 @@ def _recover_log(data_dir: Path, log: str, segments: list[tuple[int, Path]], *, 
     if rewrite:
         for session_id in last_spooled:
             spool.rewrite(layout.spool_path(data_dir, session_id, log))
-    spool.sync(data_dir, last_spooled, log)
+    spool.sync(data_dir, last_spooled, log, unnamed=last_spooled.keys())
     return RecoveryReport(1, seen, redone, cut_bytes)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from uuid import UUID
 
@@ -24,6 +24,7 @@ class SpoolWriter:
         self._log = log
         self._open_files_max = open_files_max
         self._descriptors: OrderedDict[UUID, int] = OrderedDict()
+        self._unnamed: set[UUID] = set()
 
     def write(self, session_id: UUID, parts: list[bytes]) -> None:
         """Append ``parts``, whole or not at all (the file is cut back if the disk is full). Raises ``OSError``."""
@@ -40,6 +41,11 @@ class SpoolWriter:
             os.ftruncate(descriptor, os.fstat(descriptor).st_size - written_bytes)
             raise
 
+    def take_unnamed(self) -> set[UUID]:
+        """The sessions whose file was made since the last call: their names are still to be synced."""
+        unnamed, self._unnamed = self._unnamed, set()
+        return unnamed
+
     def close(self) -> None:
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
@@ -52,12 +58,13 @@ class SpoolWriter:
         while len(self._descriptors) >= self._open_files_max:
             os.close(self._descriptors.popitem(last=False)[1])
         path = layout.spool_path(self._data_dir, session_id, self._log)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         try:
-            descriptor = os.open(path, flags, layout.FILE_MODE)
+            descriptor = os.open(path, flags)
         except FileNotFoundError:
             path.parent.mkdir(mode=layout.DIRECTORY_MODE, exist_ok=True)
-            descriptor = os.open(path, flags, layout.FILE_MODE)
+            self._unnamed.add(session_id)  # before the file is there: a name synced in vain harms nothing
+            descriptor = os.open(path, flags | os.O_CREAT, layout.FILE_MODE)
         self._descriptors[session_id] = descriptor
         return descriptor
 
@@ -98,15 +105,19 @@ def rewrite(path: Path) -> None:
     draft.replace(path)
 
 
-def sync(data_dir: Path, session_ids: Iterable[UUID], log: str) -> None:
-    """Make the spool files of ``log`` for these sessions durable, names included. A removed session is passed over."""
+def sync(data_dir: Path, session_ids: Iterable[UUID], log: str, unnamed: Set[UUID]) -> None:
+    """Make the spool files of ``log`` for these sessions durable, and the names of those that are ``unnamed``: a name
+    stays durable, a sync of it costs as much as one of the file. A removed session is passed over.
+    """
     for session_id in session_ids:
         try:
             layout.sync_file(layout.spool_path(data_dir, session_id, log))
-            layout.sync_directory(layout.session_directory(data_dir, session_id))
+            if session_id in unnamed:
+                layout.sync_directory(layout.session_directory(data_dir, session_id))
         except FileNotFoundError:
             continue
-    layout.sync_directory(layout.spool_directory(data_dir))
+    if unnamed:
+        layout.sync_directory(layout.spool_directory(data_dir))
 
 
 def remove(data_dir: Path, session_id: UUID) -> None:

@@ -21,12 +21,15 @@ class CutBackFailedError(OSError):
 
 
 class Segment:
-    """One open, held segment. ``sessions``: whose spool files must be durable before it may go."""
+    """One open, held segment. ``sessions``: whose spool files must be durable before it may go; ``unnamed``: of these,
+    whose files were made during its life, so that their names must be durable too.
+    """
 
     def __init__(self, directory: Path, log: str, base: int) -> None:
         self.path = directory / slot.segment_name(log, base)
         self.base = base
         self.sessions: set[UUID] = set()
+        self.unnamed: set[UUID] = set()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self.descriptor = os.open(self.path, flags, layout.FILE_MODE)
         slot.hold_segment(self.descriptor)
