@@ -1,4 +1,4 @@
-"""The safety copy as the process keeps it, in a real bucket: sealed from its parts of 5 MiB, and a node that is lost."""
+"""The safety copy as the process keeps it, in a real bucket: sealed from parts of 5 MiB, and a lost node."""
 
 from __future__ import annotations
 
