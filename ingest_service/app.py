@@ -1,4 +1,4 @@
-"""The Falcon application over what it is given: routes, CORS, and every error as a problem document."""
+"""The application over what it is given: routes, CORS, and every error as a problem document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import structlog
 from ingest_service import openapi, problems
 from ingest_service.cors import CorsMiddleware
 from ingest_service.ending import Ender
-from ingest_service.endpoints import Description, Health, Intake, MediaEvents, PoseFrames, SessionEnd
+from ingest_service.endpoints import POSE_PATH, Description, Health, Intake, MediaEvents, PoseFrames, SessionEnd
+from ingest_service.pose_path import PosePath, WsgiApp
 from ingest_service.problems import ProblemError
 
 log = structlog.get_logger(__name__)
@@ -24,9 +25,10 @@ class Deps(NamedTuple):
     health: Health
 
 
-def create_app(deps: Deps) -> falcon.App:  # type: ignore[type-arg]
+def create_app(deps: Deps) -> WsgiApp:
     settings = deps.intake.settings
-    app = falcon.App(middleware=[CorsMiddleware(settings.portal_origins, settings.preflight_max_age_s)])
+    cors = CorsMiddleware(settings.portal_origins, settings.preflight_max_age_s)
+    app = falcon.App(middleware=[cors])
     rejected = deps.intake.metrics.rejected
 
     def refuse(_: falcon.Request, resp: falcon.Response, error: ProblemError, __: object) -> None:
@@ -45,10 +47,11 @@ def create_app(deps: Deps) -> falcon.App:  # type: ignore[type-arg]
     app.add_error_handler(Exception, fail)
     app.add_error_handler(falcon.HTTPError, refuse_falcon)
     app.add_error_handler(ProblemError, refuse)
-    app.add_route("/v1/pose/frames", PoseFrames(deps.intake))
+    frames = PoseFrames(deps.intake)
+    app.add_route(POSE_PATH, frames)
     app.add_route("/v1/media/events", MediaEvents(deps.intake))
     app.add_route("/v1/sessions/{session_id:uuid}/end", SessionEnd(deps.intake, deps.ender))
     app.add_route("/openapi.json", Description(openapi.document(settings)))
     for name in ("healthz", "readyz", "metrics"):
         app.add_route(f"/{name}", deps.health, suffix=name)
-    return app
+    return PosePath(frames, cors, app)

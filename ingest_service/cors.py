@@ -5,7 +5,8 @@ from __future__ import annotations
 import falcon
 
 _ALLOWED_HEADERS = "Authorization, Content-Type, Batch-Seq"
-_EXPOSED_HEADERS = "Retry-After"
+_VARY = ("vary", "Origin")
+_EXPOSE = ("access-control-expose-headers", "Retry-After")
 
 
 class CorsMiddleware:
@@ -15,15 +16,20 @@ class CorsMiddleware:
         self._origins = origins
         self._max_age = str(preflight_max_age_s)
 
+    def headers(self, origin: str | None) -> list[tuple[str, str]]:
+        """What an answer to a request of this ``Origin`` says, whatever it answers."""
+        if origin is None:
+            return []
+        if origin not in self._origins:
+            return [_VARY]
+        return [_VARY, ("access-control-allow-origin", origin), _EXPOSE]
+
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         origin = req.env.get("HTTP_ORIGIN")
-        if origin is None:
-            return
-        resp.set_header("Vary", "Origin")
+        for name, value in self.headers(origin):
+            resp.set_header(name, value)
         if origin not in self._origins:
             return
-        resp.set_header("Access-Control-Allow-Origin", origin)
-        resp.set_header("Access-Control-Expose-Headers", _EXPOSED_HEADERS)
         if req.method == "OPTIONS" and req.env.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD"):
             resp.set_header("Access-Control-Allow-Methods", "POST")
             resp.set_header("Access-Control-Allow-Headers", _ALLOWED_HEADERS)

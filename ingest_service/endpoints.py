@@ -16,7 +16,7 @@ from ingest_service.admission import Admission
 from ingest_service.ending import WITHDRAWN, Ender
 from ingest_service.metrics import Metrics
 from ingest_service.problems import ProblemError
-from ingest_service.requests import BodyReader, WaitingRoom, require_media_type
+from ingest_service.requests import BodyReader, Environ, WaitingRoom, require_media_type
 from ingest_service.sessions import Session
 from ingest_service.settings import Settings
 from ingest_service.tokens import TokenVerifier
@@ -33,6 +33,8 @@ from pipelines.pose import wire
 END_REASONS = ("completed", "abandoned")
 _JSON = "application/json"
 _PROBE_AGAIN_S = 1
+POSE_PATH = "/v1/pose/frames"
+REFUSAL = "ingest_service.refusal"  # in the environ of a batch that ``pose_path`` has seen refused; no header sets it
 
 
 class Intake(NamedTuple):
@@ -78,13 +80,20 @@ class PoseFrames:
         self._intake = intake
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if (refusal := req.env.get(REFUSAL)) is not None:
+            raise refusal
+        self.accept(req.env)
+        resp.status = falcon.HTTP_204
+
+    def accept(self, environ: Environ) -> None:
+        """Everything between the request's head and its acknowledgement. Raises ``ProblemError``."""
         started_s = perf_counter()
         intake = self._intake
         now_s = intake.now().timestamp()
-        claims = intake.tokens.verify(req.auth, now_s)
-        require_media_type(req, "application/octet-stream")
+        claims = intake.tokens.verify(environ.get("HTTP_AUTHORIZATION"), now_s)
+        require_media_type(environ, "application/octet-stream")
         with intake.places:
-            body = intake.bodies.read(req)
+            body = intake.bodies.read(environ)
             intake.admission.at_home(claims)
             session = intake.admission.session(claims, now_s)
             intake.admission.permit(session, "biometric", now_s)
@@ -95,9 +104,8 @@ class PoseFrames:
                 intake.land(session, RecordKind.BATCH, payload_hash, body, started_s)
                 # Only now: while the first copy is not durable, a second is not its duplicate.
                 session.recent.add(payload_hash)
-        if (seq := req.get_header("Batch-Seq")) and seq.isdecimal() and len(seq) < 10:
+        if (seq := environ.get("HTTP_BATCH_SEQ")) and seq.isdecimal() and len(seq) < 10:
             intake.metrics.sequence_gaps.add(session.gap_before(int(seq)))
-        resp.status = falcon.HTTP_204
 
     def _payload_hash(self, body: bytes) -> bytes:
         try:
@@ -119,9 +127,9 @@ class MediaEvents:
         intake = self._intake
         now_s = intake.now().timestamp()
         claims = intake.tokens.verify(req.auth, now_s)
-        require_media_type(req, _JSON)
+        require_media_type(req.env, _JSON)
         with intake.places:
-            body = intake.bodies.read(req)
+            body = intake.bodies.read(req.env)
             # Decoded early because an event names its session, and that comes before consent; other faults come last.
             decoded = self._decode(body, claims.header.session_id)
             intake.admission.at_home(claims)
@@ -173,9 +181,9 @@ class SessionEnd:
         claims = intake.tokens.verify(req.auth, intake.now().timestamp())
         declared = (req.content_type or "").strip()
         if declared:
-            require_media_type(req, _JSON)
+            require_media_type(req.env, _JSON)
         with intake.places:
-            body = intake.bodies.read(req)
+            body = intake.bodies.read(req.env)
             intake.admission.at_home(claims, session_id)
             reason = _end_reason(body)
             try:

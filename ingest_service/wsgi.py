@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import falcon
 import structlog
 
 from ingest_service import logs, runtime
@@ -26,6 +25,7 @@ from ingest_service.database import Database, connect
 from ingest_service.ending import Ender, WithdrawalWatch
 from ingest_service.endpoints import Health, Intake
 from ingest_service.metrics import Metrics
+from ingest_service.pose_path import WsgiApp
 from ingest_service.requests import BodyReader, WaitingRoom
 from ingest_service.sessions import PatientKey, Session, SessionTable
 from ingest_service.settings import Settings
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 class Service(NamedTuple):
     """A running service: the application, and how it ends."""
 
-    app: falcon.App  # type: ignore[type-arg]
+    app: WsgiApp
     close: Callable[[], None]
 
 
