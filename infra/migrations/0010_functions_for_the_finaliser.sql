@@ -5,12 +5,14 @@ SET LOCAL ROLE restartix_owner;
 -- `dropped_for_consent` and `last_withdrawal_at` say whose bytes have to leave the disk early.
 CREATE FUNCTION telemetry.session_states(asking_node_id text, session_ids uuid[])
   RETURNS TABLE (session_id uuid, organisation_id bigint, state text, revision integer, token_expires_at timestamptz,
-                 finalised_at timestamptz, dropped_for_consent boolean, last_withdrawal_at timestamptz)
+                 finalised_at timestamptz, dropped_for_consent boolean, last_withdrawal_at timestamptz,
+                 consumed_offsets jsonb)
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = telemetry, core, pg_temp AS $$
   SELECT s.session_id, s.organisation_id, s.state, s.revision, s.token_expires_at, s.finalised_at,
          coalesce(s.batches_dropped_for_consent, 0) + coalesce(s.events_dropped_for_consent, 0) > 0,
          (SELECT max(c.effective_at) FROM core.consents c
-          WHERE c.patient_id = s.patient_id AND NOT c.granted AND c.effective_at > s.created_at)
+          WHERE c.patient_id = s.patient_id AND NOT c.granted AND c.effective_at > s.created_at),
+         s.consumed_offsets
   FROM telemetry.sessions s
   WHERE s.session_id = ANY (session_ids) AND s.node_id = asking_node_id
 $$;

@@ -76,6 +76,10 @@ class NodeDisk:
         bound_ns = int((moment.timestamp() - 2.0) * 1e9)
         return any(changed_ns >= bound_ns for _, _, changed_ns in self._files(session_id))
 
+    def logs(self, session_id: UUID) -> set[str]:
+        """The logs that hold something of the session."""
+        return {Path(name).stem for name, _, _ in self._files(session_id)}
+
     def remove(self, session_id: UUID) -> None:
         """Forget a session's records and its end."""
         spool.remove(self._data_dir, session_id)

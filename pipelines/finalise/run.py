@@ -29,6 +29,7 @@ from pipelines.ports.session_store import NodeSession, SessionStore, SessionStor
 _TRANSIENT = (SessionStoreUnavailable, BlobStoreUnavailable, PreconditionFailed, StaleRevisionError, OSError)
 _ASKED_MAX = 1000  # sessions asked about in one statement
 _QUEUED_MAX = 10_000  # waiting here; the rest is found again later
+_SPOOLED_POLL_S = 60.0
 _LOST_POLL_S = 60.0
 _LOST_LEASE_S = 600  # a lost node's session is this finaliser's for so long; every look renews it
 _PROGRESS_S = 10.0
@@ -137,6 +138,9 @@ class Runner:
             self._unasked.update(grown)
             for session in grown:
                 del self._settled[session]
+        if self._timers.due("spooled", _SPOOLED_POLL_S, now_s):
+            # A node that was given up and is back sees no sign of it: another node finished its sessions.
+            self._unasked.update(session for session in self._disk.spooled() if not self._is_known(session))
         if self._timers.due("lost", _LOST_POLL_S, now_s):
             lost = self._store.claim_lost(self._settings.node_id, self._settings.node_lost_s, _LOST_LEASE_S, _ASKED_MAX)
             self._enqueue(_Task(one.session_id, one.organisation_id, True) for one in lost)
@@ -164,7 +168,14 @@ class Runner:
                 self._enqueue([_Task(session_id, session.organisation_id, False)])
 
     def _may_have_grown(self, session: NodeSession) -> bool:
-        return session.finalised_at is None or self._disk.changed_since(session.session_id, session.finalised_at)
+        """Whether the newest revision may rest on less than the disk holds.
+
+        Another node, which finished the session while this one was given up, consumed nothing of this disk, however
+        long ago these files were written.
+        """
+        if session.finalised_at is None or not self._disk.logs(session.session_id) <= session.consumed_offsets.keys():
+            return True
+        return self._disk.changed_since(session.session_id, session.finalised_at)
 
     def _is_known(self, session_id: UUID) -> bool:
         return session_id in self._settled or session_id in self._queue or session_id in self._retries

@@ -45,6 +45,7 @@ class NodeSession(NamedTuple):
     finalised_at: dt.datetime | None
     dropped_for_consent: bool
     last_withdrawal_at: dt.datetime | None  # of either purpose, after the session was created
+    consumed_offsets: dict[str, int]  # log -> bytes of its spool that the newest revision rests on
 
 
 class ConsentRow(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import structlog
 from pipelines.adapters.memory.blob_store import MemoryBlobStore
 from pipelines.adapters.postgres.session_store import PostgresSessionStore
 from pipelines.finalise.disk import FinaliserRunsError, NodeDisk, sole_finaliser
-from pipelines.finalise.finaliser import Finaliser
+from pipelines.finalise.finaliser import Finaliser, Result
 from pipelines.finalise.run import Runner
 from pipelines.finalise.safety_copy import SafetyCopies
 from pipelines.finalise.settings import FinaliserSettings
@@ -242,6 +243,25 @@ def test_sessions_of_a_lost_node_are_finished_by_another(clinic: Clinic, bench: 
     header = _now_session(clinic, node="gone", state="ended", ended_at=ended, end_reason="node_lost", incomplete=True)
     bench.until(lambda: clinic.row(header)["state"] == "finalised")
     assert clinic.row(header)["accepted_records"] is None
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_node_that_was_given_up_and_is_back_repairs_what_another_finished_without_it(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes], restarted: bool
+) -> None:
+    header = _now_session(clinic)
+    node.batches(header, bodies)
+    for name in node.data_dir.glob("spool/*/*.spool"):
+        os.utime(name, (time.time() - 3600, time.time() - 3600))  # all of it landed long before the node was given up
+    bench.look()
+    clinic.execute("update telemetry.sessions set state = 'ended', ended_at = now(), end_reason = 'node_lost'")
+    elsewhere = Finaliser(NodeDisk(node.data_dir / "elsewhere"), bench.store, bench.blobs, bench.copies, bench.now)
+    assert elsewhere.finalise_lost(1, header.session_id) == Result("finalised", 1)
+    assert clinic.row(header)["accepted_records"] is None
+    if restarted:
+        bench.restarted()
+    bench.until(lambda: clinic.row(header)["revision"] == 2, advance_s=61)
+    assert clinic.row(header)["batches_in_blob"] == len(bodies)
 
 
 def test_the_loop_stops_when_told_and_finishes_what_it_began(

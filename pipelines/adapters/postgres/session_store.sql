@@ -9,7 +9,7 @@ FROM telemetry.claim_lost_sessions(%(node_id)s, %(lost_s)s, %(lease_s)s, %(max_s
 
 -- name: states
 SELECT session_id, organisation_id, state, revision, token_expires_at, finalised_at, dropped_for_consent,
-       last_withdrawal_at
+       last_withdrawal_at, consumed_offsets
 FROM telemetry.session_states(%(node_id)s, %(session_ids)s)
 
 -- name: load
