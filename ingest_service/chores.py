@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 class _Row(NamedTuple):
     statement: str
     parameters: dict[str, object]
+    written: threading.Event
 
 
 class Chores:
@@ -94,9 +95,9 @@ class Chores:
             },
         )
 
-    def ended(self, session_id: UUID, reason: str, ended_at: datetime) -> None:
-        """Tell PostgreSQL of an end that is already in the log."""
-        self._add(
+    def ended(self, session_id: UUID, reason: str, ended_at: datetime) -> threading.Event:
+        """Tell PostgreSQL of an end that is already in the log. The event is set when it knows."""
+        return self._add(
             "end_session",
             {"node_id": self._node_id, "session_id": session_id, "reason": reason, "ended_at": ended_at},
         )
@@ -117,12 +118,14 @@ class Chores:
             self._touched = {**touched, **self._touched}
             raise
 
-    def _add(self, statement: str, parameters: dict[str, object]) -> None:
+    def _add(self, statement: str, parameters: dict[str, object]) -> threading.Event:
+        row = _Row(statement, parameters, threading.Event())
         if len(self._rows) >= _QUEUE_MAX:
             self._metrics.dropped_chores.inc()
-            return
-        self._rows.append(_Row(statement, parameters))
+            return row.written
+        self._rows.append(row)
         self._wake.set()
+        return row.written
 
     def _write_rows(self) -> None:
         while True:
@@ -142,6 +145,7 @@ class Chores:
                 except psycopg.Error as error:
                     log.error("row_refused", statement=row.statement, error=type(error).__name__)
                 self._rows.popleft()
+                row.written.set()
             if self._stopping.is_set():
                 return
 

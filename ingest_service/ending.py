@@ -6,6 +6,7 @@ with PostgreSQL down, and the same end asked again is answered the same.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipelines.landing.disk import RunInThread
 from pipelines.ports.landing import NO_HASH, LandingFullError, LandingLog, RecordKind, SessionHeader
 
 WITHDRAWN = "consent_withdrawn"
+TOLD_WITHIN_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +36,7 @@ class Ender:
         data_dir: Path,
         landing: LandingLog,
         run_in_thread: RunInThread,
-        announce: Callable[[UUID, str, datetime], None],
+        announce: Callable[[UUID, str, datetime], threading.Event],
         now: Callable[[], datetime],
     ) -> None:
         self._data_dir = data_dir
@@ -47,8 +49,12 @@ class Ender:
         """The end that was acknowledged on this node, if any."""
         return self._run_in_thread(closed.read, self._data_dir, session_id)
 
-    def end(self, header: SessionHeader, reason: str) -> closed.End:
-        """The end that stands; the first one asked for. Raises ``LandingError`` where it cannot be made durable."""
+    def end(self, header: SessionHeader, reason: str, told_within_s: float = TOLD_WITHIN_S) -> closed.End:
+        """The end that stands; the first one asked for. Raises ``LandingError`` where it cannot be made durable.
+
+        Waits ``told_within_s`` for PostgreSQL to know, so that the exercise can be started anew at once; without it the
+        end stands all the same.
+        """
         session_id = header.session_id
         if (standing := self.standing(session_id)) is not None:
             return standing
@@ -60,8 +66,9 @@ class Ender:
         except OSError as error:
             # The record stands and recovery makes its marker; but until then no other worker would know.
             raise LandingFullError(f"the end cannot be marked: {error}") from error
-        self._announce(session_id, standing.reason, standing.ended_at)
+        told = self._announce(session_id, standing.reason, standing.ended_at)
         log.info("session_ended", session_id=str(session_id), reason=standing.reason)
+        told.wait(told_within_s)
         return standing
 
 
@@ -106,6 +113,6 @@ class WithdrawalWatch:
     def end_queued(self, ender: Ender) -> None:
         """End what is queued; a session that cannot be ended now stays queued. Raises ``LandingError``."""
         for session_id, session in list(self._queued.items()):
-            ender.end(session.header, WITHDRAWN)
+            ender.end(session.header, WITHDRAWN, told_within_s=0)  # by the thread that would tell it
             session.ended = True
             self._queued.pop(session_id, None)

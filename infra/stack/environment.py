@@ -65,6 +65,7 @@ def ingest(state: StackState) -> dict[str, str]:
         **_service(state, "ingest"),
         **_node(state),
         "RESTARTIX_INGEST_URL": state.url("ingest"),
+        "RESTARTIX_TOKEN_ISSUER": "restartix-core-api",
         "RESTARTIX_DISK_RESERVE_BYTES": str(64 * 1024 * 1024),  # a developer's disk may be nearly full
         "RESTARTIX_JWKS": str(state.session_keys.jwks_path),
         "RESTARTIX_PORTAL_ORIGINS": ",".join(PORTAL_ORIGINS),

@@ -309,6 +309,14 @@ def test_an_end_is_durable_idempotent_and_final(node: Node) -> None:
     assert eventually(lambda: patient.row("state, end_reason, incomplete") == ("ended", "abandoned", False))
 
 
+def test_an_exercise_can_be_started_anew_as_soon_as_its_end_is_answered(node: Node) -> None:
+    for number in range(8):
+        patient = node.patient("biometric")
+        assert patient.post_pose(batch(number)).status_code == 204
+        assert patient.end().status_code == 202
+        assert patient.row("state") == ("ended",)
+
+
 def test_an_end_needs_no_consent_and_no_batch(node: Node) -> None:
     patient = node.patient()
     assert patient.end().json()["end_reason"] == "completed"
