@@ -65,6 +65,7 @@ eval: $(READY) ## Count and score recordings, write a report | make eval DATA=..
 
 prove: $(READY) ## Kill workers 200 times under load, cut the power 2000 times; find every acknowledged batch
 	@RESTARTIX_PROVE_KILLS=$${RESTARTIX_PROVE_KILLS:-200} RESTARTIX_PROVE_POWER_CUTS=$${RESTARTIX_PROVE_POWER_CUTS:-2000} \
+		RESTARTIX_PROVE_RESTARTS=$${RESTARTIX_PROVE_RESTARTS:-20} RESTARTIX_PROVE_SOAK_S=$${RESTARTIX_PROVE_SOAK_S:-900} \
 		$(BIN)/pytest -s --timeout 5400 tests/prove $(ARGS)
 
 bench: $(READY) ## Measure against the targets, write a report

@@ -27,7 +27,7 @@ os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_dir))
 
 bind = os.environ.get("RESTARTIX_BIND", "127.0.0.1:8090")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-worker_class = _worker_class(os.environ.get("RESTARTIX_WORKER_CLASS", "gevent"))
+worker_class = _worker_class(os.environ.get("RESTARTIX_WORKER_CLASS", "ingest_service.worker.IngestWorker"))
 worker_connections = 2000
 keepalive = 5  # a batch comes every second; a worker that stops waits this long for connections that idle
 timeout = 120  # covers a worker's recovery, which comes before it serves
