@@ -96,6 +96,7 @@ class PatientWeek:
             posts_sent=report.sent,
             posts_acknowledged=report.acknowledged,
             repeats_acknowledged=report.duplicates,
+            events_acknowledged=report.media_events_acknowledged,
             reps_performed=stop.reps,
         )
 

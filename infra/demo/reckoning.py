@@ -16,7 +16,8 @@ class PlayedSession(msgspec.Struct, frozen=True, kw_only=True):
     """One exercise session as the patient's side knows it.
 
     ``posts_sent`` counts every pose batch posted, repeats and refused ones included; ``posts_acknowledged`` those
-    answered 204, repeats included; ``repeats_acknowledged`` the 204s for bytes acknowledged before.
+    answered 204, repeats included; ``repeats_acknowledged`` the 204s for bytes acknowledged before;
+    ``events_acknowledged`` the media events that were taken.
     ``reps_performed`` are the repetitions wholly within what was sent and may be counted.
     """
 
@@ -27,6 +28,7 @@ class PlayedSession(msgspec.Struct, frozen=True, kw_only=True):
     posts_sent: int
     posts_acknowledged: int
     repeats_acknowledged: int
+    events_acknowledged: int
     reps_performed: int
 
 
@@ -42,6 +44,7 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
     batches_in_blob: int | None
     batches_duplicate: int | None
     batches_dropped_for_consent: int | None
+    accepted_events: int | None
     members_in_object: int
     rep_count: int | None
 
@@ -129,6 +132,7 @@ def session_problems(played: PlayedSession, stored: StoredSession | None) -> lis
         ("end reason", stored.end_reason, played.expected_end_reason),
         ("revision applied", stored.applied_revision, stored.revision),
         ("accepted records", stored.accepted_records, played.posts_acknowledged),
+        ("accepted media events", stored.accepted_events, played.events_acknowledged),
         ("batches in the S3 object", stored.members_in_object, stored.batches_in_blob),
         (
             "in blob + duplicates + dropped",

@@ -46,15 +46,19 @@ CREATE TABLE telemetry.sessions (
   batches_in_blob integer,
   batches_duplicate integer,
   batches_dropped_for_consent integer,
+  accepted_events integer,
   events_in_object integer,
   events_duplicate integer,
   events_dropped_for_consent integer,
   attempts integer NOT NULL DEFAULT 0,
   failure text,
-  -- Accounting closes: what was accepted is in the blob, a duplicate, or dropped for consent.
+  -- Accounting closes: what was accepted is in the object, a duplicate, or dropped for consent, and all are known.
   CONSTRAINT accounting_closes CHECK (
     accepted_records IS NULL
-    OR accepted_records = batches_in_blob + batches_duplicate + batches_dropped_for_consent)
+    OR (accepted_records = batches_in_blob + batches_duplicate + batches_dropped_for_consent) IS TRUE),
+  CONSTRAINT event_accounting_closes CHECK (
+    accepted_events IS NULL
+    OR (accepted_events = events_in_object + events_duplicate + events_dropped_for_consent) IS TRUE)
 );
 CREATE INDEX ON telemetry.sessions (node_id, state);
 CREATE INDEX ON telemetry.sessions (organisation_id, started_at);

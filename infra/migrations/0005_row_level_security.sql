@@ -52,7 +52,7 @@ GRANT SELECT ON telemetry.sessions, telemetry.nodes, core.consents TO restartix_
 GRANT SELECT (id, organisation_id, principal_id) ON core.patients TO restartix_finaliser;
 GRANT UPDATE (state, last_received_at, ended_at, end_reason, incomplete, algorithm_version, revision, finalised_at,
   consumed_offsets, blob_key, blob_version_id, blob_etag, blob_bytes, events_key, events_version_id, events_etag,
-  accepted_records, batches_in_blob, batches_duplicate, batches_dropped_for_consent, events_in_object,
+  accepted_records, batches_in_blob, batches_duplicate, batches_dropped_for_consent, accepted_events, events_in_object,
   events_duplicate, events_dropped_for_consent, attempts, failure) ON telemetry.sessions TO restartix_finaliser;
 GRANT SELECT, INSERT, DELETE ON telemetry.blob_members TO restartix_finaliser;
 GRANT SELECT, INSERT ON bus.events TO restartix_finaliser;

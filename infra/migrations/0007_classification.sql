@@ -117,6 +117,7 @@ INSERT INTO described VALUES
   ('telemetry.sessions', 'batches_in_blob', 'internal', 'of these in the blob'),
   ('telemetry.sessions', 'batches_duplicate', 'internal', 'of these duplicates'),
   ('telemetry.sessions', 'batches_dropped_for_consent', 'internal', 'of these dropped for consent'),
+  ('telemetry.sessions', 'accepted_events', 'internal', 'media events acknowledged'),
   ('telemetry.sessions', 'events_in_object', 'internal', 'media events in the events object'),
   ('telemetry.sessions', 'events_duplicate', 'internal', 'media events received again'),
   ('telemetry.sessions', 'events_dropped_for_consent', 'internal', 'media events dropped for consent'),

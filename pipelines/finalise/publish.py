@@ -113,6 +113,7 @@ def _counts_row(counts: RecordCounts | None) -> CountsRow | None:
         accepted_records=counts.accepted_records,
         batches_duplicate=counts.batches_duplicate,
         batches_dropped_for_consent=counts.batches_dropped_for_consent,
+        accepted_events=counts.accepted_events,
         events_duplicate=counts.events_duplicate,
         events_dropped_for_consent=counts.events_dropped_for_consent,
     )

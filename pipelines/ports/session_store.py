@@ -99,11 +99,12 @@ class ObjectRow(NamedTuple):
 
 
 class CountsRow(NamedTuple):
-    """What was acknowledged and did not become part of the sealed objects, and the total of batches."""
+    """What was acknowledged and did not become part of the sealed objects, and the totals."""
 
     accepted_records: int
     batches_duplicate: int
     batches_dropped_for_consent: int
+    accepted_events: int
     events_duplicate: int
     events_dropped_for_consent: int
 

@@ -18,6 +18,7 @@ PLAYED = PlayedSession(
     posts_sent=12,
     posts_acknowledged=12,
     repeats_acknowledged=2,
+    events_acknowledged=9,
     reps_performed=8,
 )
 STORED = StoredSession(
@@ -30,6 +31,7 @@ STORED = StoredSession(
     batches_in_blob=10,
     batches_duplicate=2,
     batches_dropped_for_consent=0,
+    accepted_events=9,
     members_in_object=10,
     rep_count=8,
 )
@@ -67,6 +69,7 @@ def test_what_adds_up_is_ok_and_summed() -> None:
         ({"end_reason": "timeout"}, "end reason is timeout"),
         ({"applied_revision": 0}, "revision applied is 0"),
         ({"accepted_records": 11}, "accepted records is 11"),
+        ({"accepted_events": 8}, "accepted media events is 8"),
         ({"batches_in_blob": 9, "members_in_object": 9}, "in blob + duplicates + dropped is 11"),
         ({"members_in_object": 9}, "batches in the S3 object is 9"),
         ({"batches_duplicate": 1, "batches_in_blob": 11, "members_in_object": 11}, "duplicates is 1"),

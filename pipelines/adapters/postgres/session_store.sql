@@ -39,7 +39,7 @@ UPDATE telemetry.sessions SET
   events_key = %(events_key)s, events_version_id = %(events_version_id)s, events_etag = %(events_etag)s,
   accepted_records = %(accepted_records)s, batches_in_blob = %(batches_in_blob)s,
   batches_duplicate = %(batches_duplicate)s, batches_dropped_for_consent = %(batches_dropped_for_consent)s,
-  events_in_object = %(events_in_object)s, events_duplicate = %(events_duplicate)s,
+  accepted_events = %(accepted_events)s, events_in_object = %(events_in_object)s, events_duplicate = %(events_duplicate)s,
   events_dropped_for_consent = %(events_dropped_for_consent)s,
   attempts = 0, failure = NULL
 WHERE session_id = %(session_id)s
