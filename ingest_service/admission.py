@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -16,10 +15,6 @@ from ingest_service.consent import Grant
 from ingest_service.consent_feed import ConsentUnknownError
 from ingest_service.problems import ProblemError
 from ingest_service.sessions import PatientKey, Session, SessionTable, TooManySessionsError
-
-# Consent given after a session began counts for the next one. The two times come from two machines, and a portal may
-# ask for both at once, so "after" begins a minute later.
-_LATE_GRANT = timedelta(seconds=60)
 
 
 class ConsentSource(Protocol):
@@ -91,7 +86,7 @@ class Admission:
             self._deny(session, purpose, "consent_withdrawn", f"consent to {purpose} was withdrawn")
         if grant is None:
             self._deny(session, purpose, "consent_missing", f"there is no consent to {purpose}")
-        elif _is_late(grant.effective_at, session.minted_at):
+        elif grant.effective_at > session.grants_until:
             detail = f"consent to {purpose} was given after this session began; start the exercise again"
             self._deny(session, purpose, "consent_missing", detail)
 
@@ -100,7 +95,3 @@ class Admission:
             session.denied |= {purpose}
             self._on_denial(session, purpose, code)
         raise ProblemError(403, code, detail)
-
-
-def _is_late(effective_at: datetime, minted_at: datetime) -> bool:
-    return effective_at - minted_at > _LATE_GRANT

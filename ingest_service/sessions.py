@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from ingest_service.claims import Claims
@@ -12,6 +12,11 @@ from pipelines.landing.recent import RecentHashes
 from pipelines.ports.landing import SessionHeader
 
 PatientKey = tuple[int, UUID]
+
+# Consent given after a session began counts for the next one. The two times come from two machines, and a portal may
+# ask for both at once, so "after" begins a minute later.
+_LATE_GRANT = timedelta(seconds=60)
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class Session:
@@ -23,17 +28,21 @@ class Session:
         "closed_marker",
         "denied",
         "ended",
+        "grants_until",
         "header",
         "last_seen_s",
         "last_seq",
         "minted_at",
+        "patient",
         "recent",
         "withdrawn",
     )
 
     def __init__(self, claims: Claims, now_s: float, burst: int, duplicate_window: int) -> None:
         self.header: SessionHeader = claims.header
+        self.patient: PatientKey = (claims.header.organisation_id, claims.header.principal_id)
         self.minted_at: datetime = claims.minted_at
+        self.grants_until = claims.minted_at + min(_LATE_GRANT, _END_OF_TIME - claims.minted_at)
         self.recent = RecentHashes(duplicate_window)
         self.closed_marker: str | None = None  # where its end would be marked, once asked for
         self.withdrawn: frozenset[str] = frozenset()
@@ -43,10 +52,6 @@ class Session:
         self.last_seq: int | None = None
         self._allowance = float(burst)
         self._allowance_at_s = now_s
-
-    @property
-    def patient(self) -> PatientKey:
-        return (self.header.organisation_id, self.header.principal_id)
 
     def take(self, now_s: float, rate_per_s: float, burst: int) -> bool:
         """Take one request from the session's token bucket; False when it is empty."""

@@ -180,6 +180,7 @@ def _open_landing(settings: Settings, metrics: Metrics, thread_runner: RunInThre
         options=settings.disk,
         run_in_thread=thread_runner,
         on_commit=on_commit,
+        new_lock=runtime.lock,
     )
     log.info("recovered", log=landing.name, **report._asdict())
     return landing

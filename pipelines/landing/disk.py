@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +45,10 @@ class RunInThread(Protocol):
     """Run a blocking function off the event loop and give its result, blocking only the calling greenlet."""
 
     def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+# What keeps a group's few fields consistent, taken for every request and never held while anything waits.
+NewLock = Callable[[], AbstractContextManager[object]]
 
 
 def run_here(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -89,6 +94,7 @@ class DiskLog:
         options: DiskOptions,
         run_in_thread: RunInThread,
         on_commit: Callable[[Commit], None],
+        new_lock: NewLock,
     ) -> None:
         self._data_dir = data_dir
         self._slot = owned
@@ -99,7 +105,7 @@ class DiskLog:
         self._spool = spool.SpoolWriter(data_dir, log, options.spool_open_files_max)
         self._segment_started_s = time.monotonic()
         self._known: set[UUID] = set()  # sessions whose header is in the active segment
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._checkpointing = threading.Lock()
         self._group = Group()
         self._room = Room(data_dir, options.free_min_bytes, options.use_max_bytes)
@@ -321,6 +327,7 @@ def open_log(
     options: DiskOptions,
     run_in_thread: RunInThread = run_here,
     on_commit: Callable[[Commit], None] = lambda _: None,
+    new_lock: NewLock = threading.Lock,
 ) -> tuple[DiskLog, recovery.RecoveryReport]:
     """Own a slot, recover what dead workers left on this node, and begin a new log.
 
@@ -339,6 +346,7 @@ def open_log(
             options=options,
             run_in_thread=run_in_thread,
             on_commit=on_commit,
+            new_lock=new_lock,
         )
     except BaseException:
         owned.release()

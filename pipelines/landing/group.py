@@ -12,8 +12,8 @@ from pipelines.landing.record import HEADER_BYTES, encode_header
 from pipelines.ports.landing import NO_HASH, LandingError, RecordKind, SessionHeader
 
 
-class Waiting(NamedTuple):
-    """A record without its place."""
+class Waiting(msgspec.Struct, frozen=True):
+    """A record without its place. Made for every request, so of the kind that is made fastest."""
 
     header: SessionHeader
     kind: RecordKind

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import math
-from datetime import UTC, datetime
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +21,7 @@ from infra.stack.keys import SigningKeys
 from ingest_service import database
 from ingest_service.claims import ClaimsInvalidError, read
 from ingest_service.problems import ProblemError
-from ingest_service.sessions import SessionTable, TooManySessionsError
+from ingest_service.sessions import Session, SessionTable, TooManySessionsError
 from ingest_service.settings import SettingInvalid, Settings
 from ingest_service.tokens import KeySet, KeysUnavailableError, TokenVerifier, fetch_jwks
 
@@ -237,3 +240,22 @@ def test_settings_have_defaults_and_name_what_is_wrong() -> None:
 def test_every_statement_of_the_service_is_in_a_file() -> None:
     for name in ("consent_state", "touch_sessions", "renew_node_lease", "record_denial", "end_session"):
         assert b"select" in database.statement(name)
+
+
+def test_consent_counts_until_a_minute_after_the_token_was_minted() -> None:
+    claims = read(PAYLOAD)
+    assert Session(claims, 0.0, 5, 4).grants_until == claims.minted_at + timedelta(seconds=60)
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    late = msgspec.structs.replace(claims, minted_at=last)
+    assert last <= Session(late, 0.0, 5, 4).grants_until
+
+
+def test_the_lock_is_the_systems_own_where_gevent_serves() -> None:
+    script = (
+        "import _thread\nnative = _thread.LockType\n"
+        "from gevent import monkey\nmonkey.patch_all()\n"
+        "from ingest_service.runtime import lock\n"
+        "print(type(lock()) is native)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout == "True\n"
