@@ -22,6 +22,7 @@ from pipelines.pose.scoring import Scores, Windows, peak_rom, score
 from pipelines.pose.segmentation import Repetition, repetitions
 from pipelines.pose.signals import GAP_MS, GRID_HZ, Timeline, gaps, timeline
 from pipelines.pose.smoothness import sparc
+from pipelines.pose.unseen import observed
 from pipelines.pose.version import algorithm_version
 
 ANGLE_DECIMALS: Final = 1
@@ -57,8 +58,8 @@ def summarise(
     body = Body(landmarks_m)
     used = profile or find_profile(body, landmarks_m, line)
     motion = measure(body, landmarks_m, line, used, prescription.side)
-    found = repetitions(motion.counted, counting_rule(used))
     times = timestamp_ms.astype(np.int64, copy=False)[line.frame_order]
+    found = observed(repetitions(motion.counted, counting_rule(used)), line, times)
     seen = motion.seen[line.frame_order]
     gap_count, gap_ms = gaps(times, seen)
     reps: tuple[RepMetrics, ...] = ()

@@ -117,6 +117,27 @@ def test_a_gap_is_counted_once_and_lowers_confidence_there() -> None:
     assert [rep.rep_number for rep in result.reps if rep.confidence < 0.9] == [3]
 
 
+@pytest.mark.parametrize("gap_ms", [4_000, 20_000, 7_200_000])
+def test_no_repetition_is_told_across_a_break_in_which_one_could_have_happened(gap_ms: int) -> None:
+    body, times = squatting(repetitions_deg(6, idle_s=0.0)), timestamps(540).astype(np.int64)
+    middle_of_the_third = 225
+    times[middle_of_the_third:] += gap_ms
+    result = summarise(body, times, load("deep_squat"), NOBODY_ASKED)
+    assert result.rep_count == 5
+    assert max(rep.end_ms - rep.start_ms for rep in result.reps) < 5_000
+    assert result.active_duration_ms < 5 * 5_000
+
+
+@pytest.mark.parametrize("gap_ms", [1_000, 20_000, 7_200_000])
+def test_a_break_between_repetitions_costs_none_and_belongs_to_none(gap_ms: int) -> None:
+    body, times = squatting(repetitions_deg(6, idle_s=0.0)), timestamps(540).astype(np.int64)
+    between_the_third_and_the_fourth = 270
+    times[between_the_third_and_the_fourth:] += gap_ms
+    result = summarise(body, times, load("deep_squat"), NOBODY_ASKED)
+    assert result.rep_count == 6
+    assert max(rep.end_ms - rep.start_ms for rep in result.reps) < 5_000
+
+
 def test_landmarks_out_of_sight_lower_tracking_quality() -> None:
     body = squatting(repetitions_deg(4))
     body[: len(body) // 4, 27, 3] = 0.1

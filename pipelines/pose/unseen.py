@@ -1,0 +1,47 @@
+"""Repetitions against breaks in the stream: what was not seen is not told as a repetition.
+
+Belongs here: trimming and dropping repetitions at long breaks. Does not belong here: finding them (``segmentation``),
+the grid that squeezes breaks (``signals``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.pose.segmentation import Repetition
+from pipelines.pose.signals import LONGEST_STEP_MS, Timeline
+
+# In a longer break a whole repetition may have begun and ended, so its two sides say nothing of each other.
+UNSEEN_MS: Final = 3000
+
+
+def observed(found: list[Repetition], line: Timeline, times: NDArray[np.int64]) -> list[Repetition]:
+    """``found`` without what lies in a break.
+
+    A repetition that begins or ends inside a squeezed break is trimmed to the frames beside it; one that spans a break
+    longer than ``UNSEEN_MS``, or peaks inside one, is no repetition anybody saw. ``times`` [K] in time order (ms).
+    """
+    steps = np.diff(times)
+    breaks = np.flatnonzero(steps > LONGEST_STEP_MS)
+    if not len(breaks) or not found:
+        return found
+    before = np.searchsorted(line.grid_process_ms, line.frame_process_ms[breaks], side="right") - 1
+    after = np.searchsorted(line.grid_process_ms, line.frame_process_ms[breaks + 1], side="left")
+    after = np.minimum(after, line.size - 1)
+    long = steps[breaks] > UNSEEN_MS
+    kept = []
+    for rep in found:
+        start, end = rep.start, rep.end
+        inside = (before < start) & (start < after)
+        if inside.any():
+            start = int(after[inside][0])
+        inside = (before < end) & (end < after)
+        if inside.any():
+            end = int(before[inside][0])
+        spanned = long & (before >= start) & (after <= end)
+        if start < rep.peak < end and not spanned.any():
+            kept.append(rep._replace(start=start, end=end))
+    return kept
