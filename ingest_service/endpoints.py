@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
@@ -215,8 +216,15 @@ def _end_reason(body: bytes) -> str:
 class Health:
     """``/healthz``: this process can still do its work; ``/readyz``: send it traffic; ``/metrics``: Prometheus."""
 
-    def __init__(self, metrics: Metrics, fatal: Callable[[], str | None], not_ready: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        fatal: Callable[[], str | None],
+        not_ready: Callable[[], list[str]],
+        finaliser_metrics: Path,
+    ) -> None:
         self._metrics = metrics
+        self._finaliser_metrics = finaliser_metrics
         self._fatal = fatal
         self._not_ready = not_ready
 
@@ -234,7 +242,14 @@ class Health:
 
     def on_get_metrics(self, _: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
-        resp.data = self._metrics.exposition()
+        resp.data = self._metrics.exposition() + self._from_finaliser()
+
+    def _from_finaliser(self) -> bytes:
+        """The node's finaliser serves no HTTP; nothing where it has not counted yet."""
+        try:
+            return self._finaliser_metrics.read_bytes()
+        except FileNotFoundError:
+            return b""
 
 
 class Description:

@@ -30,7 +30,7 @@ from ingest_service.requests import BodyReader, WaitingRoom
 from ingest_service.sessions import PatientKey, Session, SessionTable
 from ingest_service.settings import Settings
 from ingest_service.tokens import KeySet, TokenVerifier, fetch_jwks
-from pipelines.landing import closed
+from pipelines.landing import closed, layout
 from pipelines.landing.disk import Commit, DiskLog, RunInThread, open_log
 
 log = structlog.get_logger(__name__)
@@ -208,7 +208,8 @@ def _deps(parts: _Parts, ender: Ender) -> Deps:
     )
     bodies = BodyReader(settings.body_max_bytes, settings.body_timeout_s, runtime.deadline())
     intake = Intake(settings, tokens, bodies, parts.places, admission, landing, parts.metrics, chores.touched, _now)
-    return Deps(intake, ender, Health(parts.metrics, lambda: landing.failure, parts.not_ready))
+    beside = layout.finaliser_metrics(settings.data_dir)
+    return Deps(intake, ender, Health(parts.metrics, lambda: landing.failure, parts.not_ready, beside))
 
 
 def _schedule(parts: _Parts) -> None:

@@ -1,7 +1,7 @@
 """What the finaliser counts of its safety copies, for Prometheus: a text file, because it serves no HTTP.
 
-The file is ``<data_dir>/finaliser.prom`` in the exposition format, replaced whole; a node exporter's textfile collector
-or the node's own ``/metrics`` may pass it on. Counters begin at 0 with the process.
+The file is ``<data_dir>/finaliser.prom`` in the exposition format, replaced whole; the node's ingest
+service passes it on in its ``/metrics``. Counters begin at 0 with the process.
 """
 
 from __future__ import annotations
@@ -71,4 +71,4 @@ class CopyMeter:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, layout.FILE_MODE)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(self.render())
-        draft.replace(data_dir / "finaliser.prom")
+        draft.replace(layout.finaliser_metrics(data_dir))

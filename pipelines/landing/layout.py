@@ -24,6 +24,11 @@ def wal_directory(data_dir: Path) -> Path:
     return data_dir / "wal"
 
 
+def finaliser_metrics(data_dir: Path) -> Path:
+    """What the node's finaliser counts, in Prometheus' text format; it serves no HTTP, the ingest service does."""
+    return data_dir / "finaliser.prom"
+
+
 def spool_directory(data_dir: Path) -> Path:
     return data_dir / "spool"
 

@@ -12,8 +12,10 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from ingest_service.consent import news_key
+from pipelines.finalise.meter import CopyMeter
 from pipelines.landing import closed
 from pipelines.media import events
 from pipelines.pose import wire
@@ -307,6 +309,17 @@ def test_an_end_is_durable_idempotent_and_final(node: Node) -> None:
     assert patient.bodies("end") == [b'{"reason":"abandoned"}']
     assert closed.is_closed(node.data_dir, patient.session_id)
     assert eventually(lambda: patient.row("state, end_reason, incomplete") == ("ended", "abandoned", False))
+
+
+def test_metrics_pass_on_what_the_nodes_finaliser_counts(node: Node) -> None:
+    meter = CopyMeter()
+    meter.uploaded(5_242_880)
+    meter.write(node.data_dir)
+    with node.client() as client:
+        families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
+    [parts] = families["restartix_safety_copy_parts"].samples
+    assert parts.value == 1
+    assert "ingest_accepted" in families
 
 
 def test_an_exercise_can_be_started_anew_as_soon_as_its_end_is_answered(node: Node) -> None:
