@@ -26,7 +26,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.stack import tether
-from infra.stack.loopback import HOST
+from infra.stack.loopback import HOST, NoFreePortError, free_run
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,6 +35,34 @@ REGION = "us-east-1"
 GRPC_OFFSET = 10_000  # SeaweedFS's own convention: a component's gRPC port is its HTTP port + 10000
 COMPONENTS = ("s3", "master", "volume", "filer", "admin")  # one port each, in this order from the first
 _PROBE_BUCKET = "restartix-readiness"
+
+
+def free_ports(preferred: int | None = None) -> int:
+    """The first of a run of ports on which SeaweedFS can serve; `preferred` if it can there. Raises NoFreePortError.
+
+    SeaweedFS names its sockets in /tmp by port and ends where it cannot remove one that was left there, so a port whose
+    socket is another user's is as good as taken.
+    """
+    for candidate in (preferred, *[None] * 50):
+        first = free_run(len(COMPONENTS), offsets=(0, GRPC_OFFSET), preferred=candidate)
+        if all(_is_removable(path) for path in socket_paths(first)):
+            return first
+    raise NoFreePortError("no ports for SeaweedFS whose sockets in /tmp are not another user's")
+
+
+def socket_paths(first_port: int) -> list[Path]:
+    """Where SeaweedFS puts the sockets of its components, whatever it is told about folders."""
+    ports = {component: first_port + step for step, component in enumerate(COMPONENTS)}
+    names = [f"seaweedfs-{component}-{port}.sock" for component, port in ports.items()]
+    names += [f"seaweedfs-{component}-grpc-{port + GRPC_OFFSET}.sock" for component, port in ports.items()]
+    return [Path("/tmp") / name for name in names]
+
+
+def _is_removable(path: Path) -> bool:
+    try:
+        return os.geteuid() in (0, path.lstat().st_uid)
+    except FileNotFoundError:
+        return True
 
 
 class S3UnavailableError(RuntimeError):
@@ -146,10 +174,9 @@ class S3Server:
 
     def forget_sockets(self) -> None:
         """Remove the sockets a killed SeaweedFS leaves in the temporary folder."""
-        for component, port in self.ports.items():
-            for name in (f"seaweedfs-{component}-{port}.sock", f"seaweedfs-{component}-grpc-{port + GRPC_OFFSET}.sock"):
-                with contextlib.suppress(OSError):
-                    (Path("/tmp") / name).unlink()
+        for path in socket_paths(self.first_port):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     @contextlib.contextmanager
     def running(self, *, log: Path, timeout_s: float = 60.0) -> Iterator[S3Endpoint]:

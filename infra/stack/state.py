@@ -22,7 +22,7 @@ from infra.stack.keys import SigningKeys, column_key_file, write_secret
 from infra.stack.logins import Logins, database_url
 from infra.stack.loopback import HOST, NoFreePortError, free_run, is_free
 from infra.stack.postgres import LOCAL_SETTINGS, PostgresServer
-from infra.stack.s3 import COMPONENTS, GRPC_OFFSET, REGION, S3Endpoint, S3Server
+from infra.stack.s3 import COMPONENTS, GRPC_OFFSET, REGION, S3Endpoint, S3Server, free_ports
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 DATABASE = "restartix"
@@ -166,7 +166,7 @@ def choose_ports(remembered: Mapping[str, int]) -> dict[str, int]:
     for name, default in DEFAULT_PORTS.items():
         length, offsets = (len(COMPONENTS), (0, GRPC_OFFSET)) if name == "s3" else (1, (0,))
         for preferred in (remembered.get(name, default), default, None):
-            first = free_run(length, offsets=offsets, preferred=preferred)
+            first = free_ports(preferred) if name == "s3" else free_run(length, preferred=preferred)
             ports = {first + step + offset for step in range(length) for offset in offsets}
             if not ports & taken:
                 chosen[name] = first

@@ -26,7 +26,7 @@ from infra.stack.logins import Logins, database_url, server_url
 from infra.stack.loopback import free_run
 from infra.stack.migrate import MIGRATIONS_DIR, migrate
 from infra.stack.postgres import TEST_SETTINGS, PostgresServer
-from infra.stack.s3 import COMPONENTS, GRPC_OFFSET, REGION, S3Endpoint, S3Server, prepare_bucket
+from infra.stack.s3 import REGION, S3Endpoint, S3Server, free_ports, prepare_bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -145,7 +145,7 @@ def s3_service(environ: Mapping[str, str]) -> Iterator[S3Endpoint]:
         )
         return
     with scratch_folder("s3") as folder:
-        first_port = free_run(len(COMPONENTS), offsets=(0, GRPC_OFFSET))
+        first_port = free_ports()
         server = S3Server(folder, first_port, f"AK{secrets.token_hex(8).upper()}", secrets.token_hex(20))
         with server.running(log=folder / "s3.log") as endpoint:
             yield endpoint

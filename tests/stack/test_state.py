@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from infra.stack import state as state_module
 from infra.stack.loopback import HOST, NoFreePortError, free_run, is_free
-from infra.stack.s3 import COMPONENTS, GRPC_OFFSET
+from infra.stack.s3 import COMPONENTS, GRPC_OFFSET, free_ports, socket_paths
 from infra.stack.state import DEFAULT_PORTS, choose_ports, load_state, prepare_state
 
 
@@ -151,3 +152,15 @@ def test_half_an_external_server_is_refused(tmp_path: Path) -> None:
         prepare_state(environ(tmp_path, S3_ENDPOINT_URL="http://s3.example", AWS_ACCESS_KEY_ID="AK"), running=False)
     with pytest.raises(ValueError, match="names no database"):
         prepare_state(environ(tmp_path, DATABASE_URL="postgresql://admin@db.example"), running=False)
+
+
+def test_a_port_whose_socket_another_user_left_behind_moves_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = free_ports()
+    left_behind = socket_paths(first)[0]
+    left_behind.touch()
+    try:
+        assert free_ports(first) == first, "our own is removed"
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        assert free_ports(first) != first
+    finally:
+        left_behind.unlink()
