@@ -15,11 +15,11 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from core_api.logs import configure_logging
-from core_api.settings import SettingInvalid
 from core_api.subscriber.apply import apply_result
 from core_api.subscriber.runner import CONSUMER, Runner
 from core_api.subscriber.settings import SubscriberSettings
 from pipelines.adapters.postgres.bus import PostgresConsumer
+from pipelines.environment import SettingInvalid
 from pipelines.ports.bus import RetryPolicy
 
 log = structlog.get_logger(__name__)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
-class SettingInvalid(ValueError):  # noqa: N818 - reads as what it is
-    """An environment variable is missing or unusable; the message names it."""
+from pipelines.environment import flag, number, origins, required, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,48 +39,11 @@ class Settings:
             key_file=required(environ, "RESTARTIX_KEY_FILE"),
             token_issuer=environ.get("RESTARTIX_TOKEN_ISSUER") or "restartix-core-api",
             identity_issuer=environ.get("RESTARTIX_IDENTITY_ISSUER") or None,
-            portal_origins=_origins(environ, "RESTARTIX_PORTAL_ORIGINS"),
-            allow_backdated_starts=_flag(environ, "RESTARTIX_ALLOW_BACKDATED_STARTS"),
-            pool_max_connections=int(number(environ, "RESTARTIX_POOL_MAX_CONNECTIONS", 1, 200, 10)),
+            portal_origins=origins(environ, "RESTARTIX_PORTAL_ORIGINS"),
+            allow_backdated_starts=flag(environ, "RESTARTIX_ALLOW_BACKDATED_STARTS"),
+            pool_max_connections=whole_number(environ, "RESTARTIX_POOL_MAX_CONNECTIONS", 1, 200, 10),
             pool_timeout_s=number(environ, "RESTARTIX_POOL_TIMEOUT_S", 0.1, 60, 5),
             statement_timeout_s=number(environ, "RESTARTIX_STATEMENT_TIMEOUT_S", 0.1, 300, 10),
-            body_max_bytes=int(number(environ, "RESTARTIX_BODY_MAX_BYTES", 1024, 16_777_216, 65_536)),
-            replay_url_s=int(number(environ, "RESTARTIX_REPLAY_URL_S", 10, 3600, 300)),
+            body_max_bytes=whole_number(environ, "RESTARTIX_BODY_MAX_BYTES", 1024, 16_777_216, 65_536),
+            replay_url_s=whole_number(environ, "RESTARTIX_REPLAY_URL_S", 10, 3600, 300),
         )
-
-
-def required(environ: Mapping[str, str], name: str) -> str:
-    """The variable's value; raises ``SettingInvalid`` where it is absent or empty."""
-    value = environ.get(name, "").strip()
-    if not value:
-        raise SettingInvalid(f"{name} must be set")
-    return value
-
-
-def number(environ: Mapping[str, str], name: str, least: float, most: float, default: float) -> float:
-    """The variable as a number within [least, most]; raises ``SettingInvalid``."""
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        raise SettingInvalid(f"{name} must be a number, not {text!r}") from None
-    if not least <= value <= most:
-        raise SettingInvalid(f"{name} must be between {least:g} and {most:g}, not {text}")
-    return value
-
-
-def _flag(environ: Mapping[str, str], name: str) -> bool:
-    text = environ.get(name, "").strip()
-    if text not in ("", "0", "1"):
-        raise SettingInvalid(f"{name} must be 0 or 1, not {text!r}")
-    return text == "1"
-
-
-def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip() for origin in environ.get(name, "").split(",") if origin.strip())
-    for origin in origins:
-        if not origin.startswith(("http://", "https://")) or origin.endswith("/"):
-            raise SettingInvalid(f"{name}: {origin!r} is not an origin such as https://portal.example")
-    return origins

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.environment import number, origins, required, whole_number
 from pipelines.landing.disk import DiskOptions
 from pipelines.pose.wire import WireLimits
 
 _MIB = 1024 * 1024
-
-
-class SettingInvalid(ValueError):  # noqa: N818 - reads as what it is
-    """An environment variable is missing or unusable; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,84 +47,48 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Raises ``SettingInvalid``, naming the variable."""
-        read = _Reader(environ)
         return cls(
-            database_url=read.text("RESTARTIX_DATABASE_URL"),
-            data_dir=Path(read.text("RESTARTIX_DATA_DIR")),
-            node_id=read.text("RESTARTIX_NODE_ID"),
-            ingest_url=read.text("RESTARTIX_INGEST_URL"),
-            jwks=read.text("RESTARTIX_JWKS"),
-            portal_origins=read.origins("RESTARTIX_PORTAL_ORIGINS"),
+            database_url=required(environ, "RESTARTIX_DATABASE_URL"),
+            data_dir=Path(required(environ, "RESTARTIX_DATA_DIR")),
+            node_id=required(environ, "RESTARTIX_NODE_ID"),
+            ingest_url=required(environ, "RESTARTIX_INGEST_URL"),
+            jwks=required(environ, "RESTARTIX_JWKS"),
+            portal_origins=frozenset(origins(environ, "RESTARTIX_PORTAL_ORIGINS")),
             token_issuer=environ.get("RESTARTIX_TOKEN_ISSUER") or None,
-            body_max_bytes=read.integer("RESTARTIX_BODY_MAX_BYTES", 1024, 16 * _MIB, 256 * 1024),
-            body_timeout_s=read.number("RESTARTIX_BODY_TIMEOUT_S", 0.1, 600, 20),
-            requests_max=read.integer("RESTARTIX_REQUESTS_MAX", 1, 100_000, 1000),
-            media_events_max=read.integer("RESTARTIX_MEDIA_EVENTS_MAX", 1, 1000, 100),
+            body_max_bytes=whole_number(environ, "RESTARTIX_BODY_MAX_BYTES", 1024, 16 * _MIB, 256 * 1024),
+            body_timeout_s=number(environ, "RESTARTIX_BODY_TIMEOUT_S", 0.1, 600, 20),
+            requests_max=whole_number(environ, "RESTARTIX_REQUESTS_MAX", 1, 100_000, 1000),
+            media_events_max=whole_number(environ, "RESTARTIX_MEDIA_EVENTS_MAX", 1, 1000, 100),
             wire=WireLimits(
-                decompressed_max_bytes=read.integer("RESTARTIX_DECOMPRESSED_MAX_BYTES", 1024, 64 * _MIB, _MIB),
-                frame_count_max=read.integer("RESTARTIX_FRAME_COUNT_MAX", 1, 100_000, 600),
-                fps_max=read.integer("RESTARTIX_FPS_MAX", 1, 1000, 120),
-                timestamp_end_ms=read.integer("RESTARTIX_TIMESTAMP_END_MS", 1, 2**32, 10_800_000),
+                decompressed_max_bytes=whole_number(environ, "RESTARTIX_DECOMPRESSED_MAX_BYTES", 1024, 64 * _MIB, _MIB),
+                frame_count_max=whole_number(environ, "RESTARTIX_FRAME_COUNT_MAX", 1, 100_000, 600),
+                fps_max=whole_number(environ, "RESTARTIX_FPS_MAX", 1, 1000, 120),
+                timestamp_end_ms=whole_number(environ, "RESTARTIX_TIMESTAMP_END_MS", 1, 2**32, 10_800_000),
             ),
-            batch_rate_per_s=read.number("RESTARTIX_BATCH_RATE_PER_S", 0.01, 1e6, 4.0),
-            batch_burst=read.integer("RESTARTIX_BATCH_BURST", 1, 1_000_000, 600),
-            open_sessions_max=read.integer("RESTARTIX_OPEN_SESSIONS_MAX", 1, 1_000_000, 20_000),
-            session_idle_s=read.number("RESTARTIX_SESSION_IDLE_S", 1, 86_400, 600),
-            duplicate_window=read.integer("RESTARTIX_DUPLICATE_WINDOW", 1, 10_000, 128),
-            consent_max_age_s=read.number("RESTARTIX_CONSENT_MAX_AGE_S", 1, 60, 5),
-            consent_wait_s=read.number("RESTARTIX_CONSENT_WAIT_S", 0.1, 30, 2),
-            touch_interval_s=read.number("RESTARTIX_TOUCH_INTERVAL_S", 0.1, 60, 15),
-            lease_s=read.integer("RESTARTIX_LEASE_S", 3, 600, 60),
-            maintenance_interval_s=read.number("RESTARTIX_MAINTENANCE_INTERVAL_S", 0.05, 60, 2),
-            retry_after_s=read.integer("RESTARTIX_RETRY_AFTER_S", 1, 600, 5),
-            preflight_max_age_s=read.integer("RESTARTIX_PREFLIGHT_MAX_AGE_S", 0, 604_800, 86_400),
-            jwks_refresh_min_s=read.number("RESTARTIX_JWKS_REFRESH_MIN_S", 0, 3600, 10),
-            disk=read.disk(),
+            batch_rate_per_s=number(environ, "RESTARTIX_BATCH_RATE_PER_S", 0.01, 1e6, 4.0),
+            batch_burst=whole_number(environ, "RESTARTIX_BATCH_BURST", 1, 1_000_000, 600),
+            open_sessions_max=whole_number(environ, "RESTARTIX_OPEN_SESSIONS_MAX", 1, 1_000_000, 20_000),
+            session_idle_s=number(environ, "RESTARTIX_SESSION_IDLE_S", 1, 86_400, 600),
+            duplicate_window=whole_number(environ, "RESTARTIX_DUPLICATE_WINDOW", 1, 10_000, 128),
+            consent_max_age_s=number(environ, "RESTARTIX_CONSENT_MAX_AGE_S", 1, 60, 5),
+            consent_wait_s=number(environ, "RESTARTIX_CONSENT_WAIT_S", 0.1, 30, 2),
+            touch_interval_s=number(environ, "RESTARTIX_TOUCH_INTERVAL_S", 0.1, 60, 15),
+            lease_s=whole_number(environ, "RESTARTIX_LEASE_S", 3, 600, 60),
+            maintenance_interval_s=number(environ, "RESTARTIX_MAINTENANCE_INTERVAL_S", 0.05, 60, 2),
+            retry_after_s=whole_number(environ, "RESTARTIX_RETRY_AFTER_S", 1, 600, 5),
+            preflight_max_age_s=whole_number(environ, "RESTARTIX_PREFLIGHT_MAX_AGE_S", 0, 604_800, 86_400),
+            jwks_refresh_min_s=number(environ, "RESTARTIX_JWKS_REFRESH_MIN_S", 0, 3600, 10),
+            disk=_disk(environ),
         )
 
 
-class _Reader:
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def text(self, name: str) -> str:
-        value = self._environ.get(name, "").strip()
-        if not value:
-            raise SettingInvalid(f"{name} must be set")
-        return value
-
-    def number(self, name: str, least: float, most: float, default: float) -> float:
-        text = self._environ.get(name, "").strip()
-        if not text:
-            return default
-        try:
-            value = float(text)
-        except ValueError:
-            raise SettingInvalid(f"{name} must be a number, not {text!r}") from None
-        if not least <= value <= most:
-            raise SettingInvalid(f"{name} must be between {least:g} and {most:g}, not {text}")
-        return value
-
-    def integer(self, name: str, least: int, most: int, default: int) -> int:
-        value = self.number(name, least, most, default)
-        if value != int(value):
-            raise SettingInvalid(f"{name} must be a whole number, not {value}")
-        return int(value)
-
-    def origins(self, name: str) -> frozenset[str]:
-        found = frozenset(part.strip() for part in self._environ.get(name, "").split(",") if part.strip())
-        for origin in found:
-            if not origin.startswith(("http://", "https://")) or origin.endswith("/"):
-                raise SettingInvalid(f"{name}: {origin!r} is not an origin like https://portal.example")
-        return found
-
-    def disk(self) -> DiskOptions:
-        return DiskOptions(
-            gather_ms=self.number("RESTARTIX_GATHER_MS", 0, 1000, 2),
-            waiting_max_bytes=self.integer("RESTARTIX_WAITING_MAX_BYTES", _MIB, 1024 * _MIB, 32 * _MIB),
-            segment_max_bytes=self.integer("RESTARTIX_SEGMENT_MAX_BYTES", 4096, 1024 * _MIB, 64 * _MIB),
-            segment_max_age_s=self.number("RESTARTIX_SEGMENT_MAX_AGE_S", 1, 3000, 600),
-            free_min_bytes=self.integer("RESTARTIX_DISK_RESERVE_BYTES", 0, 2**62, 512 * _MIB),
-            use_max_bytes=self.integer("RESTARTIX_DISK_USE_MAX_BYTES", _MIB, 2**62, 256 * 1024 * _MIB),
-            spool_open_files_max=self.integer("RESTARTIX_SPOOL_OPEN_FILES_MAX", 1, 100_000, 512),
-        )
+def _disk(environ: Mapping[str, str]) -> DiskOptions:
+    return DiskOptions(
+        gather_ms=number(environ, "RESTARTIX_GATHER_MS", 0, 1000, 2),
+        waiting_max_bytes=whole_number(environ, "RESTARTIX_WAITING_MAX_BYTES", _MIB, 1024 * _MIB, 32 * _MIB),
+        segment_max_bytes=whole_number(environ, "RESTARTIX_SEGMENT_MAX_BYTES", 4096, 1024 * _MIB, 64 * _MIB),
+        segment_max_age_s=number(environ, "RESTARTIX_SEGMENT_MAX_AGE_S", 1, 3000, 600),
+        free_min_bytes=whole_number(environ, "RESTARTIX_DISK_RESERVE_BYTES", 0, 2**62, 512 * _MIB),
+        use_max_bytes=whole_number(environ, "RESTARTIX_DISK_USE_MAX_BYTES", _MIB, 2**62, 256 * 1024 * _MIB),
+        spool_open_files_max=whole_number(environ, "RESTARTIX_SPOOL_OPEN_FILES_MAX", 1, 100_000, 512),
+    )

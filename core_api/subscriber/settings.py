@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core_api.settings import number, required
+from pipelines.environment import number, required, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,12 @@ class SubscriberSettings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> SubscriberSettings:
-        """Raises ``core_api.settings.SettingInvalid``, naming the variable."""
+        """Raises ``SettingInvalid``, naming the variable."""
         return cls(
             database_url=required(environ, "RESTARTIX_DATABASE_URL"),
-            threads=int(number(environ, "RESTARTIX_SUBSCRIBER_THREADS", 1, 32, 2)),
-            claim_max=int(number(environ, "RESTARTIX_SUBSCRIBER_CLAIM_MAX", 1, 100, 8)),
+            threads=whole_number(environ, "RESTARTIX_SUBSCRIBER_THREADS", 1, 32, 2),
+            claim_max=whole_number(environ, "RESTARTIX_SUBSCRIBER_CLAIM_MAX", 1, 100, 8),
             poll_s=number(environ, "RESTARTIX_SUBSCRIBER_POLL_S", 0.1, 60, 2),
-            attempts_max=int(number(environ, "RESTARTIX_SUBSCRIBER_ATTEMPTS_MAX", 1, 100, 12)),
+            attempts_max=whole_number(environ, "RESTARTIX_SUBSCRIBER_ATTEMPTS_MAX", 1, 100, 12),
             statement_timeout_s=number(environ, "RESTARTIX_STATEMENT_TIMEOUT_S", 0.1, 300, 30),
         )

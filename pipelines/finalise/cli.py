@@ -28,6 +28,7 @@ from pipelines.adapters.postgres.sweep_store import PostgresSweepStore
 from pipelines.adapters.s3.blob_store import S3BlobStore
 from pipelines.adapters.s3.client import connect
 from pipelines.adapters.s3.settings import S3Settings, S3SettingsError
+from pipelines.environment import SettingInvalid
 from pipelines.finalise.copier import Copier
 from pipelines.finalise.copy_loop import CopyLoop
 from pipelines.finalise.disk import FinaliserRunsError, NodeDisk, sole_finaliser
@@ -35,7 +36,7 @@ from pipelines.finalise.finaliser import Finaliser
 from pipelines.finalise.meter import CopyMeter
 from pipelines.finalise.run import Runner
 from pipelines.finalise.safety_copy import CopyRules, SafetyCopies
-from pipelines.finalise.settings import FinaliserSettings, SettingInvalid, SweepSettings
+from pipelines.finalise.settings import FinaliserSettings, SweepSettings
 from pipelines.finalise.sweep import Silence, SweepReport
 from pipelines.finalise.sweep import sweep as sweep_once
 

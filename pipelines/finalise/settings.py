@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.environment import SettingInvalid, number, required, whole_number
 from pipelines.ports.blob_store import PART_MIN_BYTES
-
-
-class SettingInvalid(ValueError):  # noqa: N818 - reads as what it is
-    """An environment variable is missing or unusable; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +67,14 @@ class FinaliserSettings:
             database_poll_s=number(environ, "RESTARTIX_FINALISER_DATABASE_POLL_S", 0.05, 600, cls.database_poll_s),
             growth_poll_s=number(environ, "RESTARTIX_FINALISER_GROWTH_POLL_S", 0.05, 600, cls.growth_poll_s),
             cleanup_s=number(environ, "RESTARTIX_FINALISER_CLEANUP_S", 0.05, 3600, cls.cleanup_s),
-            thread_count=int(number(environ, "RESTARTIX_FINALISER_THREADS", 1, 64, cls.thread_count)),
-            attempts_max=int(number(environ, "RESTARTIX_FINALISER_ATTEMPTS_MAX", 1, 100, cls.attempts_max)),
+            thread_count=whole_number(environ, "RESTARTIX_FINALISER_THREADS", 1, 64, cls.thread_count),
+            attempts_max=whole_number(environ, "RESTARTIX_FINALISER_ATTEMPTS_MAX", 1, 100, cls.attempts_max),
             delay_base_s=number(environ, "RESTARTIX_FINALISER_DELAY_BASE_S", 0.01, 3600, cls.delay_base_s),
             delay_max_s=number(environ, "RESTARTIX_FINALISER_DELAY_MAX_S", 0.01, 3600, cls.delay_max_s),
             give_up_s=number(environ, "RESTARTIX_FINALISER_GIVE_UP_S", 1, 7 * 86_400, cls.give_up_s),
             spool_kept_s=number(environ, "RESTARTIX_SPOOL_KEPT_S", 0, 7 * 86_400, cls.spool_kept_s),
             withdrawn_kept_s=number(environ, "RESTARTIX_WITHDRAWN_KEPT_S", 0, 3000, cls.withdrawn_kept_s),
-            node_lost_s=int(number(environ, "RESTARTIX_NODE_LOST_S", 1, 86_400, cls.node_lost_s)),
+            node_lost_s=whole_number(environ, "RESTARTIX_NODE_LOST_S", 1, 86_400, cls.node_lost_s),
             safety_copy=SafetyCopySettings.from_env(environ),
         )
 
@@ -102,27 +99,5 @@ class SweepSettings:
             silence_s=number(environ, "RESTARTIX_SILENCE_S", 1, 86_400, cls.silence_s),
             touch_interval_s=number(environ, "RESTARTIX_TOUCH_INTERVAL_S", 0, 600, cls.touch_interval_s),
             node_lost_s=number(environ, "RESTARTIX_NODE_LOST_S", 1, 86_400, cls.node_lost_s),
-            sessions_max=int(number(environ, "RESTARTIX_SWEEP_SESSIONS_MAX", 1, 1_000_000, cls.sessions_max)),
+            sessions_max=whole_number(environ, "RESTARTIX_SWEEP_SESSIONS_MAX", 1, 1_000_000, cls.sessions_max),
         )
-
-
-def required(environ: Mapping[str, str], name: str) -> str:
-    """The variable's value; raises ``SettingInvalid`` where it is absent or empty."""
-    value = environ.get(name, "").strip()
-    if not value:
-        raise SettingInvalid(f"{name} must be set")
-    return value
-
-
-def number(environ: Mapping[str, str], name: str, least: float, most: float, default: float) -> float:
-    """The variable as a number within [least, most]; raises ``SettingInvalid``."""
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        raise SettingInvalid(f"{name} must be a number, not {text!r}") from None
-    if not least <= value <= most:
-        raise SettingInvalid(f"{name} must be between {least:g} and {most:g}, not {text}")
-    return value

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core_api.jwks import KeySet, KeysUnavailable, parse
-from core_api.settings import SettingInvalid, Settings
+from core_api.settings import Settings
 from infra.stack.keys import SigningKeys
+from pipelines.environment import SettingInvalid
 from tests.core_api.clinics import PORTAL, Api, ApiFactory, Clinic
 
 PLAN_READS = ("progress", "analytics")

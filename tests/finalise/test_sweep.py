@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
+from pipelines.environment import SettingInvalid
 from pipelines.finalise.cli import run_sweep
-from pipelines.finalise.settings import FinaliserSettings, SafetyCopySettings, SettingInvalid, SweepSettings
+from pipelines.finalise.settings import FinaliserSettings, SafetyCopySettings, SweepSettings
 from pipelines.finalise.sweep import SweepReport
 from tests.finalise.scene import Clinic
 

@@ -22,8 +22,9 @@ from ingest_service import database
 from ingest_service.claims import ClaimsInvalidError, read
 from ingest_service.problems import ProblemError
 from ingest_service.sessions import Session, SessionTable, TooManySessionsError
-from ingest_service.settings import SettingInvalid, Settings
+from ingest_service.settings import Settings
 from ingest_service.tokens import KeySet, KeysUnavailableError, TokenVerifier, fetch_jwks
+from pipelines.environment import SettingInvalid
 
 PAYLOAD: dict[str, Any] = {
     "aud": "telemetry",
