@@ -50,7 +50,7 @@ class Report(msgspec.Struct):
     batch_count: int
     compressed_bytes: int
     reps_simulated: int
-    reps_counted: int
+    reps_counted: int | None
     measures: list[Measure]
 
 

@@ -164,6 +164,8 @@ def _rep_metrics(
                 rep_number=i + 1,
                 start_ms=phase.start_ms,
                 end_ms=phase.end_ms,
+                cycle_start_ms=phase.start_ms,
+                cycle_end_ms=phase.end_ms,
                 peak_rom_deg=round(float(roms[i]), ANGLE_DECIMALS),
                 form_score=round(float(scores.form[i]), SCORE_DECIMALS),
                 concentric_ms=phase.out_ms if outward_first else phase.back_ms,

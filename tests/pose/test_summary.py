@@ -125,7 +125,7 @@ def test_no_repetition_is_told_across_a_break_in_which_one_could_have_happened(g
     result = summarise(body, times, load("deep_squat"), NOBODY_ASKED)
     assert result.rep_count == 5
     assert max(rep.end_ms - rep.start_ms for rep in result.reps) < 5_000
-    assert result.active_duration_ms < 5 * 5_000
+    assert result.active_duration_ms is not None and result.active_duration_ms < 5 * 5_000
 
 
 @pytest.mark.parametrize("gap_ms", [1_000, 20_000, 7_200_000])
