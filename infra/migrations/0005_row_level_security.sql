@@ -105,10 +105,20 @@ SET LOCAL ROLE restartix_owner;
 DO $$
 DECLARE
   policy record;
+  target regclass;
 BEGIN
   FOR policy IN SELECT schemaname, tablename, policyname FROM pg_policies
                 WHERE schemaname IN ('core', 'telemetry', 'bus') LOOP
     EXECUTE format('DROP POLICY %I ON %I.%I', policy.policyname, policy.schemaname, policy.tablename);
+  END LOOP;
+  FOR target IN
+    SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('core', 'telemetry', 'bus') AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  LOOP
+    EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY', target);
+    EXECUTE format(
+      'REVOKE ALL ON %s FROM restartix_core_api, restartix_finaliser, restartix_subscriber, restartix_sweeper,
+         restartix_analyst, restartix_analytics_builder', target);
   END LOOP;
 END
 $$;

@@ -24,15 +24,24 @@ def migrate(admin_url: str, *, migrations_dir: Path = MIGRATIONS_DIR) -> list[st
 
     A database lock is held meanwhile, so two calls at once apply each migration once. Raises MigrationError.
     """
+    lines = (line.split() for line in _run(admin_url, migrations_dir, "--migration-lock", "up").splitlines())
+    return [words[1] for words in lines if len(words) > 1 and words[0] == "Applied:"]
+
+
+def roll_back(admin_url: str, *, migrations_dir: Path = MIGRATIONS_DIR) -> None:
+    """Take back the newest applied migration. Raises MigrationError, also where none is applied."""
+    _run(admin_url, migrations_dir, "rollback")
+
+
+def _run(admin_url: str, migrations_dir: Path, *arguments: str) -> str:
     command = [_dbmate(), "--url", _without_tls_by_default(admin_url), "--migrations-dir", str(migrations_dir)]
     # The first migration sets the database's search_path, which dbmate would follow with its own table.
-    command += ["--no-dump-schema", "--migration-lock", "--migrations-table", "public.schema_migrations"]
+    command += ["--no-dump-schema", "--migrations-table", "public.schema_migrations", *arguments]
     # dbmate would read a `.env` beside it: run where there is none of ours.
-    done = subprocess.run([*command, "up"], capture_output=True, text=True, check=False, cwd=migrations_dir)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=migrations_dir)
     if done.returncode != 0:
         raise MigrationError(f"dbmate failed (migrations in {migrations_dir}):\n{done.stdout}{done.stderr}".rstrip())
-    lines = (line.split() for line in done.stdout.splitlines())
-    return [words[1] for words in lines if len(words) > 1 and words[0] == "Applied:"]
+    return done.stdout
 
 
 def _dbmate() -> str:
