@@ -10,11 +10,14 @@ from types import FrameType
 from typing import Any
 
 import click
+import msgspec
+import psycopg
 import structlog
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from core_api.logs import configure_logging
+from core_api.subscriber import dead_letters as letters
 from core_api.subscriber.apply import apply_result
 from core_api.subscriber.runner import CONSUMER, Runner
 from core_api.subscriber.settings import SubscriberSettings
@@ -42,6 +45,61 @@ def subscriber() -> None:
     signal.signal(signal.SIGINT, ask_to_stop)
     if not run_subscriber(settings, stop):
         raise click.ClickException("a thread of the subscriber failed")
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Results that could not be applied and were given up: see them, and try them again.
+
+    Works as the subscriber does: RESTARTIX_DATABASE_URL names a login in restartix_subscriber.
+    """
+
+
+@dead_letters.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
+def list_letters(as_json: bool) -> None:
+    """Show what was given up, the oldest first, and the kind of error each time."""
+    with _subscriber_connection() as connection:
+        found = letters.dead_letters(connection, CONSUMER)
+    for letter in found:
+        if as_json:
+            click.echo(msgspec.json.encode(letter))
+        else:
+            given_up = f"{letter.given_up_at:%Y-%m-%d %H:%M:%S}Z after {letter.attempts} attempts"
+            click.echo(f"{letter.event_id}  {letter.topic} {letter.key}  organisation {letter.organisation_id}")
+            click.echo(f"    {given_up}: {letter.last_error or 'no error was kept'}")
+    if not found and not as_json:
+        click.echo("No dead letters.")
+
+
+@dead_letters.command("replay")
+@click.argument("event_ids", type=int, nargs=-1)
+@click.option("--all", "all_of_them", is_flag=True, help="Every dead letter there is.")
+def replay_letters(event_ids: tuple[int, ...], all_of_them: bool) -> None:
+    """Try EVENT_IDS again (or --all). What was applied meanwhile is not applied twice."""
+    if bool(event_ids) == all_of_them:
+        raise click.UsageError("name the events by id (see `dead-letters list`), or give --all")
+    with _subscriber_connection() as connection:
+        wanted = event_ids or tuple(each.event_id for each in letters.dead_letters(connection, CONSUMER))
+        revived = letters.replay(connection, CONSUMER, wanted)
+    for event_id in revived:
+        click.echo(f"{event_id} is due again")
+    unknown = sorted(set(wanted) - set(revived))
+    if unknown:
+        raise click.ClickException(f"not dead letters: {', '.join(map(str, unknown))}")
+    if not revived:
+        click.echo("No dead letters.")
+
+
+def _subscriber_connection() -> Connection[Any]:
+    """A transaction that commits on leaving. Times are read in UTC."""
+    try:
+        settings = SubscriberSettings.from_env(os.environ)
+        return psycopg.connect(settings.database_url, connect_timeout=5, options="-c timezone=UTC")
+    except SettingInvalid as error:
+        raise click.ClickException(str(error)) from None
+    except psycopg.OperationalError as error:
+        raise click.ClickException(f"the database cannot be reached: {error}") from None
 
 
 def run_subscriber(settings: SubscriberSettings, stop: threading.Event) -> bool:

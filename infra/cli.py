@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "calibrate": ("pipelines.evaluate.calibrate_cli:calibrate", "Set profiles' figures from labelled recordings."),
     "finaliser": ("pipelines.finalise.cli:finaliser", "Run the finaliser of this node."),
     "subscriber": ("core_api.cli:subscriber", "Run the bus subscriber that writes results to PostgreSQL."),
+    "dead-letters": ("core_api.cli:dead_letters", "Show results that were given up, and try them again."),
     "sweep": ("pipelines.finalise.cli:sweep", "Close sessions that have been silent for too long, once."),
     "retention": ("pipelines.retention.cli:retention", "Apply or show the retention policy."),
 }
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 # Typed by hand, these work on the local stack unless the environment says otherwise: command -> in environment.py.
 ON_THE_LOCAL_STACK: Mapping[str, str] = {
     "simulate": "simulator",
+    "dead-letters": "subscriber",
     "sweep": "orchestration",
     "retention": "orchestration",
 }

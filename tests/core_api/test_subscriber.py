@@ -11,19 +11,21 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import psycopg
 import pytest
+from click.testing import CliRunner
 from psycopg_pool import ConnectionPool
 
 from core_api.cli import run_subscriber
-from core_api.subscriber.apply import apply_result
+from core_api.subscriber.apply import ResultRefused, apply_result
 from core_api.subscriber.runner import CONSUMER, Runner
 from core_api.subscriber.settings import SubscriberSettings
+from infra.cli import main
 from infra.stack.throwaway import Database
 from pipelines.adapters.postgres.bus import PostgresConsumer, PostgresPublisher
 from pipelines.finalise import payload
@@ -306,6 +308,62 @@ def test_an_unreadable_payload_becomes_a_dead_letter(bench: Bench) -> None:
     assert bench.deliveries() == [("dead", 3)]
 
 
+def dead_letters(bench: Bench, *arguments: str) -> tuple[int, str]:
+    environment = {"RESTARTIX_DATABASE_URL": bench.database.url("subscriber")}
+    done = CliRunner().invoke(main, ["dead-letters", *arguments], env=environment)
+    return done.exit_code, done.output
+
+
+def test_a_dead_letter_is_seen_and_replayed_by_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cause is mended between: a result refused for a while is applied in the end, once."""
+    assert dead_letters(bench, "list") == (0, "No dead letters.\n")
+    with monkeypatch.context() as broken:
+        broken.setattr("core_api.subscriber.apply._check", refuse_everything)
+        bench.publish(bench.result())
+        for _ in range(4):
+            bench.drain()
+    assert bench.numbers()[0] == []
+    status, listed = dead_letters(bench, "list")
+    assert (status, str(bench.session_id) in listed, ": not today" in listed) == (0, True, True)
+    _, as_json = dead_letters(bench, "list", "--json")
+    letter = msgspec.json.decode(as_json.strip())
+    assert (letter["key"], letter["attempts"]) == (f"{bench.session_id}:1", 3)
+
+    assert dead_letters(bench, "replay", str(letter["event_id"])) == (0, f"{letter['event_id']} is due again\n")
+    assert bench.deliveries() == [("pending", 0)]
+    assert bench.drain() == 1
+    assert bench.deliveries() == [("done", 1)]
+    assert [row["rep_count"] for row in bench.numbers()[0]] == [2]
+    audited = bench.api.rows(
+        "select organisation_id, actor_role, entity_id from core.audit_log where action = 'dead_letter.replay'"
+    )
+    assert audited == [
+        {
+            "organisation_id": bench.clinic.organisation_id,
+            "actor_role": "operator",
+            "entity_id": str(letter["event_id"]),
+        }
+    ]
+    assert dead_letters(bench, "list") == (0, "No dead letters.\n")
+
+
+def refuse_everything(*_: object) -> None:
+    raise ResultRefused("not today")
+
+
+def test_replaying_says_what_it_cannot_do(bench: Bench) -> None:
+    assert dead_letters(bench, "replay", "--all") == (0, "No dead letters.\n")
+    status, said = dead_letters(bench, "replay", "4711")
+    assert (status, "not dead letters: 4711" in said) == (1, True)
+    assert dead_letters(bench, "replay")[0] == 2
+    assert dead_letters(bench, "replay", "1", "--all")[0] == 2
+    bench.publish(bench.result())
+    bench.drain()
+    [delivery] = bench.api.rows("select event_id from bus.deliveries")
+    status, _ = dead_letters(bench, "replay", str(delivery["event_id"]))
+    assert (status, bench.deliveries()) == (1, [("done", 1)])
+
+
 def test_nothing_is_left_half_applied(bench: Bench) -> None:
     view = media_summary().views[0]
     twice = msgspec.structs.replace(media_summary(), views=(view, view))  # the second breaks the primary key
@@ -345,6 +403,44 @@ def test_a_result_is_readable_well_within_a_second(bench: Bench) -> None:
                 time.sleep(0.01)
             waits.append(time.perf_counter() - published_s)
     assert sorted(waits)[-2] < 1.0
+
+
+def test_a_killed_subscriber_goes_on_where_it_stopped(bench: Bench) -> None:
+    """SIGKILL in the middle of applying: nothing of it is there, and the next process applies it and what followed."""
+    environment = {**os.environ, "RESTARTIX_DATABASE_URL": bench.database.url("subscriber")}
+    command = [sys.executable, "-m", "infra.cli", "subscriber"]
+    with psycopg.connect(bench.database.admin_url) as holder:
+        holder.execute("select 1 from telemetry.sessions for update")
+        bench.publish(bench.result(1))
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            wait_for(lambda: bench.deliveries() == [("pending", 1)])
+            wait_for(
+                lambda: (
+                    bench.api.rows(
+                        "select from pg_stat_activity where application_name = 'subscriber' and wait_event_type = 'Lock'"
+                    )
+                    != []
+                )
+            )
+            process.kill()
+            process.wait(10)
+        holder.rollback()
+    assert bench.numbers() == [[], [], [], []]
+    bench.publish(bench.result(2, pose=pose_summary(4), rep_byte_ranges=()))
+    bench.api.admin.execute("update bus.deliveries set next_attempt_at = now()")  # as when the claim's lease is over
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: {state for state, _ in bench.deliveries()} == {"done"})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert bench.deliveries() == [("done", 2), ("done", 1)]
+    assert [(row["revision"], row["rep_count"]) for row in bench.numbers()[0]] == [(2, 4)]
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_process_stops_on_sigterm_after_finishing(bench: Bench) -> None:
