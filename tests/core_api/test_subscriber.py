@@ -414,14 +414,7 @@ def test_a_killed_subscriber_goes_on_where_it_stopped(bench: Bench) -> None:
         bench.publish(bench.result(1))
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
             wait_for(lambda: bench.deliveries() == [("pending", 1)])
-            wait_for(
-                lambda: (
-                    bench.api.rows(
-                        "select from pg_stat_activity where application_name = 'subscriber' and wait_event_type = 'Lock'"
-                    )
-                    != []
-                )
-            )
+            wait_for(lambda: bench.api.rows(WAITING) != [])
             process.kill()
             process.wait(10)
         holder.rollback()
@@ -434,6 +427,9 @@ def test_a_killed_subscriber_goes_on_where_it_stopped(bench: Bench) -> None:
         assert process.wait(10) == 0
     assert bench.deliveries() == [("done", 2), ("done", 1)]
     assert [(row["revision"], row["rep_count"]) for row in bench.numbers()[0]] == [(2, 4)]
+
+
+WAITING = "select from pg_stat_activity where application_name = 'subscriber' and wait_event_type = 'Lock'"
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:

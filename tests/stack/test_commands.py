@@ -41,7 +41,7 @@ def test_help_names_every_command_without_importing_any(monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib, "import_module", refuse)
     result = CliRunner().invoke(cli.main, ["--help"])
     assert result.exit_code == 0, result.output
-    listed = re.findall(r"^  (\w+)  ", result.output.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  ([\w-]+)  ", result.output.partition("Commands:")[2], re.MULTILINE)
     assert listed == list(cli.COMMANDS)
 
 
