@@ -4,6 +4,8 @@ Callers add their record to the current group and wait for the group's one event
 under gevent) takes the group, gives its records their offsets, and in one blocking call writes them to the log, syncs,
 and copies them to the spool. ``run_in_thread`` is how that call leaves an event loop alone; without one, the syncing
 thread runs it itself.
+
+Belongs here: groups, who waits for whom, what a fault means for them. What is written where is ``log_files``'s.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import contextlib
 import errno
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
-from pipelines.landing import layout, recovery, slot, spool
+from pipelines.landing import layout, recovery, slot
 from pipelines.landing.group import Group, Waiting, encode
+from pipelines.landing.log_files import LogFiles, is_no_room
 from pipelines.landing.record import HEADER_BYTES, to_microseconds
 from pipelines.landing.room import DiskUse, Room
-from pipelines.landing.wal import CutBackFailedError, Segment, WriteAheadLog
+from pipelines.landing.wal import CutBackFailedError
 from pipelines.ports.landing import (
     LandingBusyError,
     LandingFailedError,
@@ -34,8 +36,6 @@ from pipelines.ports.landing import (
     RecordKind,
     SessionHeader,
 )
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,21 +96,17 @@ class DiskLog:
         on_commit: Callable[[Commit], None],
         new_lock: NewLock,
     ) -> None:
-        self._data_dir = data_dir
-        self._slot = owned
         self._options = options
         self._run_in_thread = run_in_thread
         self._on_commit = on_commit
-        self._wal = WriteAheadLog(owned.directory, log)
-        self._spool = spool.SpoolWriter(data_dir, log, options.spool_open_files_max)
+        self._files = LogFiles(data_dir, owned, log, options.spool_open_files_max)
+        self._wal = self._files.wal
         self._segment_started_s = time.monotonic()
         self._known: set[UUID] = set()  # sessions whose header is in the active segment
         self._lock = new_lock()
         self._checkpointing = threading.Lock()
         self._group = Group()
         self._room = Room(data_dir, options.free_min_bytes, options.use_max_bytes)
-        # Durable in the log and not yet in the spool: empty but within a commit, or while the disk is really full.
-        self._behind: deque[tuple[UUID, list[bytes]]] = deque()
         self._is_behind = False
         self._wake = threading.Event()
         self._waiting_bytes = 0
@@ -185,12 +181,12 @@ class DiskLog:
             if not sealed or self._failure is not None or self._is_behind:
                 return
             try:
-                self._run_in_thread(self._checkpoint_blocking, sealed)
+                self._run_in_thread(self._files.checkpoint, sealed)
             except OSError as error:
                 # A failed sync may have dropped the pages it failed on, and a second would report success.
                 self._fail(f"checkpoint failed: {error}")
                 with contextlib.suppress(OSError):
-                    self._slot.suspect_spool()
+                    self._files.suspect_spool()
 
     def close(self) -> None:
         with self._lock:
@@ -200,25 +196,7 @@ class DiskLog:
         self._wake.set()
         self._syncer.join()
         with self._checkpointing:
-            try:
-                if self._failure is None and not self._is_behind:
-                    self._wal.active.unnamed |= self._spool.take_unnamed()
-                    self._checkpoint_blocking([*self._wal.sealed, self._wal.active])
-                else:
-                    self._wal.abandon()
-            except OSError:
-                # The log is still there for recovery, which then writes the spool anew.
-                self._slot.suspect_spool()
-                raise
-            finally:
-                self._spool.close()
-                self._slot.release()
-
-    def _checkpoint_blocking(self, sealed: list[Segment]) -> None:
-        sessions: set[UUID] = set().union(*(segment.sessions for segment in sealed))
-        unnamed: set[UUID] = set().union(*(segment.unnamed for segment in sealed))
-        spool.sync(self._data_dir, sorted(sessions), self._wal.log, unnamed)
-        self._wal.delete(sealed)
+            self._files.close(complete=self._failure is None and not self._is_behind)
 
     def _sync_until_closed(self) -> None:
         while True:
@@ -230,7 +208,7 @@ class DiskLog:
                 group, self._group = self._group, Group()
                 closing = self._closing
             if self._is_behind and self._failure is None:
-                self._note_spooling(self._run_in_thread(self._catch_up_blocking))
+                self._note_spooling(self._run_in_thread(self._files.catch_up))
             if group.waiting:
                 self._commit(group)
             if self._rotate and self._failure is None and not self._is_behind:
@@ -245,12 +223,12 @@ class DiskLog:
             if self._failure is not None:
                 raise CutBackFailedError(errno.EIO, self._failure)
             encoded = encode(group.waiting, self._wal.durable_offset, self._known)
-            sync_s, spool_error = self._run_in_thread(self._commit_blocking, encoded.buffers, encoded.spool_parts)
+            sync_s, spool_error = self._run_in_thread(self._files.commit, encoded.buffers, encoded.spool_parts)
         except CutBackFailedError as error:
             self._fail(str(error))
             group.error = LandingFailedError(str(error))
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if is_no_room(error):
                 group.error = LandingFullError(str(error))
             else:
                 self._fail(str(error))
@@ -271,28 +249,11 @@ class DiskLog:
         if group.error is None:
             self._on_commit(Commit(len(group.waiting), byte_count, sync_s, time.monotonic() - started_s))
 
-    def _commit_blocking(
-        self, buffers: list[bytes], spool_parts: list[tuple[UUID, list[bytes]]]
-    ) -> tuple[float, OSError | None]:
-        sync_s = self._wal.commit(buffers, {session_id for session_id, _ in spool_parts})
-        self._behind.extend(spool_parts)
-        return sync_s, self._catch_up_blocking()
-
-    def _catch_up_blocking(self) -> OSError | None:
-        """Bring the spool as far as the log, in the log's order; the error where it stops short."""
-        try:
-            while self._behind:
-                self._spool.write(*self._behind[0])
-                self._behind.popleft()
-        except OSError as error:
-            return error
-        return None
-
     def _note_spooling(self, error: OSError | None) -> None:
         """A spool short of room is caught up once there is some, and nothing is taken until then. Any other fault of
         it ends this log, and recovery redoes what is missing.
         """
-        self._is_behind = error is not None and error.errno in _NO_ROOM
+        self._is_behind = error is not None and is_no_room(error)
         if error is not None and not self._is_behind:
             self._fail(f"spool failed: {error}")
 
@@ -301,19 +262,13 @@ class DiskLog:
         if not self._wal.active_bytes:
             return  # asked for twice: an empty segment's successor would have its name
         try:
-            self._run_in_thread(self._rotate_blocking)
+            self._run_in_thread(self._files.rotate)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if not is_no_room(error):
                 self._fail(f"rotation failed: {error}")
             return  # stays in the old segment; the next look at the disk refuses new records
         self._segment_started_s = time.monotonic()
         self._known.clear()  # so that every segment can be redone on its own
-
-    def _rotate_blocking(self) -> None:
-        self._wal.active.unnamed |= self._spool.take_unnamed()
-        self._wal.rotate()
-        # An open file outlives its removal: without this, erased bytes would stay on the disk for as long.
-        self._spool.close()
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why
@@ -334,10 +289,10 @@ def open_log(
     Raises ``OSError`` where recovery cannot be finished, ``slot.NoFreeSlotError`` where there are too many workers.
     """
     layout.prepare(data_dir)
-    report = recovery.recover_unowned(data_dir)
+    report = run_in_thread(recovery.recover_unowned, data_dir)
     owned = slot.acquire(data_dir)
     try:
-        report = report.plus(recovery.recover_slot(data_dir, owned))
+        report = report.plus(run_in_thread(recovery.recover_slot, data_dir, owned))
         log = new_log_name(owned.name, started_at, salt)
         disk_log = DiskLog(
             data_dir=data_dir,
