@@ -12,6 +12,7 @@ from pipelines.finalise.compute import Computed
 from pipelines.finalise.load import SessionEnd, Windows, windows
 from pipelines.finalise.payload import RecordCounts, SessionFinalised, StoredObject
 from pipelines.finalise.seal import Sealed, ensure_retention
+from pipelines.media.version import media_version
 from pipelines.ports.blob_store import BlobStore
 from pipelines.ports.session_store import (
     Announcement,
@@ -60,7 +61,7 @@ def publish(
         end_reason=end.reason,
         # Where it is not known what was acknowledged, a disk is lost, and something with it for all we know.
         incomplete=end.incomplete or counts is None,
-        algorithm_version=algorithm_version(),
+        algorithm_version=f"{algorithm_version()}+{media_version()}",
         pose=computed.pose,
         rep_byte_ranges=computed.rep_byte_ranges,
         media=computed.media,

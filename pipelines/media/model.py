@@ -8,13 +8,14 @@ import msgspec
 
 
 class StallEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One rebuffering stall of one view. ``duration_ms`` is None while no end was received."""
+    """One rebuffering stall of one view. ``duration_ms`` is None where neither the player nor the clock told it."""
 
     view_ordinal: int
     stall_number: int  # from 1 within the view
     began_at: dt.datetime
     position_seconds: float | None
     duration_ms: int | None
+    end_seen: bool | None = None  # whether a buffering_end was received; None in results of before it was told
 
 
 class ViewMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,11 @@ class ViewMetrics(msgspec.Struct, frozen=True, kw_only=True):
     total_frames: int | None
     exit_before_start: bool | None
     error_count: int | None
+    # Numerator and denominator of mean_bitrate: bits played, and the seconds they were played in.
+    bitrate_bits: int | None = None
+    bitrate_seconds: float | None = None
+    oscillation_count: int | None = None  # switches whose direction is not that of the switch before
+    restart_count: int | None = None  # times the player's counters began again: the page was reloaded in mid-view
 
 
 class MediaSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,5 +58,9 @@ class MediaSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     views: tuple[ViewMetrics, ...]
     stalls: tuple[StallEvent, ...]
-    watch_percentage: float | None  # of the exercise: the best view's
+    watch_percentage: float | None  # of the exercise's video, over all its views: 100 x unique / total
     event_count: int
+    # Numerator (with its error bound) and denominator of watch_percentage.
+    unique_seconds: float | None = None
+    unique_seconds_error: float | None = None
+    total_duration_seconds: float | None = None

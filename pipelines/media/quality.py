@@ -1,7 +1,7 @@
-"""What the picture was like while a view played: stalls, bitrate, resolution, frames.
+"""What the picture was like while a view played: stalls, bitrate, resolution, switches.
 
-Belongs here: figures of one view taken from its stall and quality events and its cumulative counters. Does not belong
-here: what was watched (``played.py``).
+Belongs here: figures of one view taken from its stall and quality events. Does not belong here: what was watched
+(``played.py``), the player's own counters (``counters.py``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import datetime as dt
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -20,6 +20,7 @@ from pipelines.media.schema import BufferingEnd, BufferingStart, MediaEvent, Pla
 from pipelines.media.views import View
 
 MAX_STALLS: Final = 1_000
+MAX_STALL_MS: Final = 86_400_000
 MAX_LEVELS: Final = 16
 OTHER_LEVELS: Final = "other"
 _MAX_OPEN_STALLS: Final = 8
@@ -27,48 +28,68 @@ _MAX_OPEN_STALLS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Bitrate (bits a second) and resolution of one view, weighted by seconds played."""
+    """Bitrate (bits a second) and resolution of one view, over seconds played. The mean bitrate is
+    ``bits`` / ``bitrate_seconds``; ``bits`` is None where no bitrate was told.
+    """
 
-    mean_bitrate: float | None
+    bits: float | None
+    bitrate_seconds: float | None
     quality_seconds: dict[str, float]
     upswitch_count: int
     downswitch_count: int
+    oscillation_count: int
 
 
-def stalls(view: View, ordinal: int) -> list[StallEvent]:
-    """The view's stalls in the order they began, at most ``MAX_STALLS``.
+@dataclass(frozen=True, slots=True)
+class Stalls:
+    """The view's stalls in the order they began: at most ``MAX_STALLS`` rows of ``count``, of which ``ended_count``
+    have a known length, together ``ended_ms``.
+    """
+
+    rows: list[StallEvent]
+    count: int
+    ended_count: int
+    ended_ms: int
+
+
+def stalls(view: View, ordinal: int) -> Stalls:
+    """Every stall the view's events tell of.
 
     An end is matched by the duration it tells: to the open stall that began nearest to that long before; without one,
-    to the stall begun last. An end whose start was lost is a stall of its own, if it tells its duration.
+    to the stall begun last. An end whose start was lost is a stall of its own; one that tells no duration either began
+    at its end, for all that is known.
     """
-    rows: list[_Stall] = []
+    found: list[_Stall] = []
     unended: list[_Stall] = []
     for event in view.events:
         if isinstance(event, BufferingStart):
             stall = _Stall(event.timestamp, event.data.position_seconds)
-            rows.append(stall)
+            found.append(stall)
             unended = [*unended[-_MAX_OPEN_STALLS + 1 :], stall]
         elif isinstance(event, BufferingEnd):
             told_ms = event.data.duration_ms
             if not unended:
-                if told_ms is not None:
-                    began_at = event.timestamp - dt.timedelta(milliseconds=told_ms)
-                    rows.append(_Stall(began_at, event.data.position_seconds, told_ms))
+                began_at = event.timestamp - dt.timedelta(milliseconds=told_ms or 0)
+                found.append(_Stall(began_at, event.data.position_seconds, told_ms, True))
                 continue
             stall = _ending(unended, event.timestamp, told_ms)
             unended.remove(stall)
-            stall.duration_ms = stall.since_ms(event.timestamp) if told_ms is None else told_ms
-    rows.sort(key=lambda stall: stall.began_at)
-    return [
+            stall.end_seen = True
+            stall.duration_ms = _believed(stall.since_ms(event.timestamp)) if told_ms is None else told_ms
+    found.sort(key=lambda stall: stall.began_at)
+    rows = [
         StallEvent(
             view_ordinal=ordinal,
             stall_number=number,
             began_at=stall.began_at,
             position_seconds=stall.position_seconds,
             duration_ms=None if stall.duration_ms is None else half_up(stall.duration_ms),
+            end_seen=stall.end_seen,
         )
-        for number, stall in enumerate(rows[:MAX_STALLS], start=1)
+        for number, stall in enumerate(found, start=1)
     ]
+    lengths = [row.duration_ms for row in rows if row.duration_ms is not None]
+    return Stalls(rows[:MAX_STALLS], len(rows), len(lengths), sum(lengths))
 
 
 @dataclass(slots=True, eq=False)
@@ -76,9 +97,15 @@ class _Stall:
     began_at: dt.datetime
     position_seconds: float | None
     duration_ms: float | None = None
+    end_seen: bool = False
 
     def since_ms(self, at: dt.datetime) -> float:
         return (at - self.began_at) / dt.timedelta(milliseconds=1)
+
+
+def _believed(duration_ms: float) -> float | None:
+    """A length taken from a clock that may have jumped: unknown beyond what a player may tell."""
+    return duration_ms if duration_ms <= MAX_STALL_MS else None
 
 
 def _ending(unended: list[_Stall], at: dt.datetime, told_ms: float | None) -> _Stall:
@@ -92,31 +119,11 @@ def half_up(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def cumulative(values: Iterable[tuple[int | None, ...]]) -> tuple[int | None, ...]:
-    """Totals of counters that grow over a view but may start again from 0 (the player reloaded).
-
-    ``values``: the counters at each report, in order. A report where any counter fell is a new beginning for all of
-    them, as they restart together. A counter never told is None.
-    """
-    totals: list[int | None] = []
-    last: list[int] = []
-    for row in values:
-        if not totals:
-            totals, last = [None] * len(row), [0] * len(row)
-        told = [(index, value) for index, value in enumerate(row) if value is not None]
-        if any(value < last[index] for index, value in told):
-            last = [0] * len(row)
-        for index, value in told:
-            totals[index] = (totals[index] or 0) + value - last[index]
-            last[index] = value
-    return tuple(totals)
-
-
 def quality(view: View, played_s: Sequence[float]) -> Quality:
     """Bitrate and resolution, weighted by ``played_s``: seconds played between each two neighbouring events.
 
     A level holds from the report that tells it to the next; before the first report, the level a switch left or the
-    first heartbeat tells.
+    first heartbeat tells. An oscillation is a switch whose direction is not that of the switch before.
     """
     levels = _levels(view.events)
     bitrate = next((before[0] for before, _ in levels if before[0] is not None), None)
@@ -124,12 +131,16 @@ def quality(view: View, played_s: Sequence[float]) -> Quality:
     bits: list[float] = []
     weights: list[float] = []
     seconds: dict[str, float] = {}
-    ups = downs = 0
+    ups = downs = reversals = 0
+    direction = 0
     for index, event in enumerate(view.events):
         after = levels[index][1]
         if isinstance(event, QualityChange):
             step = _step(event, bitrate, resolution)
             ups, downs = ups + (step > 0), downs + (step < 0)
+            if step:
+                reversals += direction * step < 0
+                direction = 1 if step > 0 else -1
         bitrate = after[0] if after[0] is not None else bitrate
         resolution = after[1] if after[1] is not None else resolution
         if index == len(played_s):
@@ -139,8 +150,14 @@ def quality(view: View, played_s: Sequence[float]) -> Quality:
             weights.append(played_s[index])
         if resolution is not None and played_s[index] > 0:
             seconds[resolution] = seconds.get(resolution, 0.0) + played_s[index]
-    total = math.fsum(weights)
-    return Quality(math.fsum(bits) / total if total > 0 else None, _bounded(seconds), ups, downs)
+    return Quality(
+        bits=math.fsum(bits) if weights else None,
+        bitrate_seconds=math.fsum(weights) if weights else None,
+        quality_seconds=_bounded(seconds),
+        upswitch_count=ups,
+        downswitch_count=downs,
+        oscillation_count=reversals,
+    )
 
 
 _Level = tuple[float | None, str | None]

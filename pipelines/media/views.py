@@ -1,9 +1,7 @@
 """Which events are one view: one playing of one video.
 
-Belongs here: leaving out repeated deliveries, the one order all figures are computed in, and giving each event to its
-view. Does not belong here: any figure of a view.
-
-Nothing here looks at when an event was received, so deliveries late, repeated or out of order change nothing.
+Belongs here: giving each event to its view. Does not belong here: the events' order (``order.py``), any figure of a
+view.
 """
 
 from __future__ import annotations
@@ -13,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipelines.media.events import ReceivedEvent, encode
-from pipelines.media.schema import BufferingEnd, BufferingStart, MediaEvent, SessionEnd, SessionStart
+from pipelines.media.schema import MediaEvent, SessionEnd, SessionStart
 
 MAX_VIEWS: Final = 200
 # A view nobody named: its session_start was lost and the session names no video, or several.
@@ -33,33 +30,16 @@ class View:
     events: list[MediaEvent] = field(default_factory=list)
 
 
-def distinct(received: Iterable[ReceivedEvent]) -> list[ReceivedEvent]:
-    """Each different event once, with its first receipt, in canonical order.
+@dataclass(slots=True)
+class Views:
+    """A session's views in the order they began, at most ``MAX_VIEWS``, and how many events no view took."""
 
-    The order is the player's clock; at one instant session_start comes first, session_end last, a stall's start before
-    its end (players may tell whole seconds only), and the canonical JSON decides the rest.
-    """
-    first: dict[bytes, ReceivedEvent] = {}
-    for one in received:
-        key = encode(one.event)
-        if key not in first or one.received_at < first[key].received_at:
-            first[key] = one
-    return [one for _, one in sorted(first.items(), key=lambda item: (item[1].event.timestamp, _rank(item), item[0]))]
+    views: list[View]
+    left_out: int
 
 
-def _rank(item: tuple[bytes, ReceivedEvent]) -> int:
-    event = item[1].event
-    if isinstance(event, SessionStart):
-        return 0
-    if isinstance(event, SessionEnd):
-        return 4
-    if isinstance(event, BufferingStart):
-        return 2
-    return 3 if isinstance(event, BufferingEnd) else 1
-
-
-def split(events: Iterable[MediaEvent]) -> list[View]:
-    """The views of a session in the order they began, from its events in canonical order; at most ``MAX_VIEWS``.
+def split(events: Iterable[MediaEvent]) -> Views:
+    """The views of a session, from its events in order.
 
     An event that names no video belongs to the view begun last. A view takes no event after its session_end. Where a
     session_start was lost, the first event of an unknown video opens the view.
@@ -67,19 +47,18 @@ def split(events: Iterable[MediaEvent]) -> list[View]:
     views: list[View] = []
     current: dict[str | None, View] = {}
     latest: View | None = None
+    left_out = 0
     for event in events:
         if isinstance(event, SessionStart):
-            known = current.get(event.media_id)
-            if known is not None and known.start is not None and known.start.timestamp == event.timestamp:
-                continue  # the same start told twice with different data
             latest = _open(event, views, current)
             continue
         view = latest if event.media_id is None else current.get(event.media_id)
         if view is None:
             view = latest = _open(event, views, current)
-        if view.end is not None:
+        elif view.end is not None:
+            left_out += 1
             continue
-        if event is not view.events[-1]:
+        else:
             view.events.append(event)
         view.media_type = view.media_type or event.media_type
         if isinstance(event, SessionEnd):
@@ -88,7 +67,7 @@ def split(events: Iterable[MediaEvent]) -> list[View]:
     for view in views:
         if view.media_id is None and len(named) == 1:
             (view.media_id,) = named  # one exercise shows one video
-    return views[:MAX_VIEWS]
+    return Views(views[:MAX_VIEWS], left_out)
 
 
 def _open(event: MediaEvent, views: list[View], current: dict[str | None, View]) -> View:

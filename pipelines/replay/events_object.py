@@ -13,6 +13,7 @@ import deflate
 import msgspec
 
 from pipelines.media.events import ReceivedEvent, encode
+from pipelines.media.identity import distinct
 from pipelines.replay.consent import ConsentWindow
 
 DECOMPRESSED_MAX_BYTES = 256 * 1024 * 1024
@@ -36,17 +37,17 @@ class EventSelection(NamedTuple):
 
 def select(accepted: Iterable[ReceivedEvent], consent: ConsentWindow) -> EventSelection:
     """What counts of all acknowledged events of a session: each distinct one once, with its first receipt."""
-    received = sorted(accepted, key=lambda one: one.received_at)
-    distinct: dict[bytes, ReceivedEvent] = {}
-    covered = 0
-    for one in received:
-        if consent.covers(one.received_at):
-            covered += 1
-            distinct.setdefault(encode(one.event), one)
-    ordered = sorted(distinct.items(), key=lambda item: (item[1].event.timestamp, item[0]))
+    received = list(accepted)
+    covered = [one for one in received if consent.covers(one.received_at)]
+    events = sorted(distinct(covered), key=lambda one: (one.event.timestamp, encode(one.event)))
     return EventSelection(
-        [one for _, one in ordered],
-        EventCounts(len(received), len(distinct), covered - len(distinct), len(received) - covered),
+        events,
+        EventCounts(
+            accepted=len(received),
+            in_object=len(events),
+            duplicate=len(covered) - len(events),
+            dropped_for_consent=len(received) - len(covered),
+        ),
     )
 
 

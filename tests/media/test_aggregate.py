@@ -15,10 +15,11 @@ from hypothesis import assume, given, settings
 
 from pipelines.media import schema
 from pipelines.media.aggregate import ReceivedEvent, aggregate
+from pipelines.media.counters import Counters
 from pipelines.media.events import encode
+from pipelines.media.identity import distinct
 from pipelines.media.model import ViewMetrics
-from pipelines.media.quality import cumulative
-from pipelines.media.views import MAX_VIEWS, distinct
+from pipelines.media.views import MAX_VIEWS
 from pipelines.simulate import video
 from pipelines.simulate.video import Pause, Play, Seek, Stall, Switch, Video
 
@@ -176,7 +177,7 @@ def test_a_view_that_never_ended_may_have_gone_on_for_one_heartbeat() -> None:
 
 def test_what_nobody_told_is_unknown() -> None:
     view = only_view([make("session_start", 0)])
-    known = {"media_id", "ordinal", "media_type", "began_at", "quality_seconds"}
+    known = {"media_id", "ordinal", "media_type", "began_at", "quality_seconds"}  # all else only a later event tells
     assert {name for name, value in msgspec.structs.asdict(view).items() if value is not None} == known
     assert view.quality_seconds == {}
 
@@ -254,16 +255,29 @@ def test_a_player_that_invents_videos_and_levels_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([], ()),
-        ([(None, None)], (None, None)),
-        ([(2, 100), (5, 200)], (5, 200)),
-        ([(2, 100), (5, 200), (1, 50), (2, 90)], (7, 290)),
-        ([(2, 100), (3, 50)], (5, 150)),
-        ([(2, None), (None, 10), (4, 20)], (4, 20)),
+        ([], (None, None, 0)),
+        ([(None, None)], (None, None, 0)),
+        ([(2, 100), (5, 200)], (5, 200, 0)),
+        ([(2, 100), (5, 200), (1, 50), (2, 90)], (7, 290, 1)),
+        ([(2, 100), (3, 50)], (5, 150, 1)),
+        ([(2, None), (None, 10), (4, 20)], (4, 20, 0)),
+        ([(0, 100), (0, 10), (0, 5)], (0, 115, 2)),
     ],
 )
-def test_counters_may_begin_again(rows: list[tuple[int | None, ...]], expected: tuple[int | None, ...]) -> None:
-    assert cumulative(rows) == expected
+def test_counters_may_begin_again(
+    rows: list[tuple[int | None, int | None]], expected: tuple[int | None, int | None, int]
+) -> None:
+    counters = Counters()
+    for dropped, frames in rows:
+        counters.read(make("heartbeat", 0, {"dropped_frames": dropped, "total_frames": frames}))
+    assert (counters.dropped_frames, counters.total_frames, counters.restart_count) == expected
+
+
+def test_float_noise_is_no_restart() -> None:
+    counters = Counters()
+    for watched in (29.5, 29.5 - 1e-9, 30.0):
+        assert not counters.read(make("heartbeat", 0, {"watched_duration_seconds": watched}))
+    assert counters.watched_s == 30.0
 
 
 SECONDS = st.integers(1, 200).map(lambda tenths: tenths / 10)
