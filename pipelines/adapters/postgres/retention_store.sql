@@ -27,6 +27,9 @@ SELECT telemetry.expire_bus_events(%(kept_days)s, %(max_rows)s)
 -- name: dead_letters
 SELECT telemetry.expire_dead_letters(%(kept_days)s, %(max_rows)s)
 
+-- name: row_changes
+SELECT telemetry.expire_row_changes(%(kept_days)s, %(max_rows)s)
+
 -- name: drop_partitions
 SELECT telemetry.drop_expired_partitions(%(parent)s, %(kept_days)s)
 
