@@ -30,8 +30,8 @@ bind = os.environ.get("RESTARTIX_BIND", "127.0.0.1:8090")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 worker_class = _worker_class(os.environ.get("RESTARTIX_WORKER_CLASS", "ingest_service.worker.IngestWorker"))
 worker_connections = 2000
-keepalive = 5  # a batch comes every second; a worker that stops waits this long for connections that idle
-timeout = 120  # covers a worker's recovery, which comes before it serves
+keepalive = 5  # a batch comes every second
+timeout = 30  # without a sign of the worker's loop; recovery is not on it
 graceful_timeout = 30
 limit_request_line = 2048
 limit_request_fields = 50
@@ -53,6 +53,10 @@ def post_worker_init(worker: Any) -> None:  # noqa: ANN401 - gunicorn's hook
     from ingest_service import wsgi  # noqa: PLC0415 - belongs to the worker
 
     wsgi.drains_when(lambda: not worker.alive)
+    wsgi.when_serving(_leave_the_standing_alone)
+
+
+def _leave_the_standing_alone() -> None:
     # What is there now stays for the worker's life: no collection need look at it. What requests leave behind is freed
     # by counting references; cycles come of refusals alone.
     gc.collect()

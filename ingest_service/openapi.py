@@ -25,13 +25,17 @@ _TOKEN = ("token_missing", "token_invalid", "token_expired", "keys_unavailable")
 _BODY = ("media_type_unsupported", "busy", "body_too_large", "body_unreadable", "body_timeout")
 _HOME = ("session_mismatch", "not_home_node")
 _STREAM = ("sessions_full", "consent_unknown", "consent_missing", "consent_withdrawn", "session_ended", "rate_exceeded")
-_DISK = ("disk_full", "disk_busy", "disk_failed")
+_DISK = ("disk_full", "disk_busy", "disk_failed", "recovering")
 _POSE = (
     *("not_gzip", "gzip_truncated", "gzip_corrupt", "gzip_trailing_bytes", "version_unknown", "length_wrong"),
     *("decompressed_too_large", "frame_count_out_of_bounds", "fps_out_of_bounds", "coordinate_not_finite"),
     *("visibility_out_of_bounds", "timestamp_decreasing", "timestamp_out_of_bounds"),
 )
-_FALCON = ("bad_request",)
+# What any request may be told before anyone asks what it is for.
+_ANY = (
+    *("bad_request", "request_timeout", "target_too_long", "expectation_unknown", "head_too_large"),
+    *("not_implemented", "version_unsupported"),
+)
 
 
 def document(settings: Settings) -> bytes:
@@ -96,7 +100,7 @@ def _pose(settings: Settings) -> dict[str, Any]:
         "requestBody": {"required": True, "content": {_OCTETS: {"schema": {"contentMediaType": "application/gzip"}}}},
         "responses": {
             "204": {"description": "Durable"},
-            **_refusals(*_TOKEN, *_BODY, *_HOME, *_STREAM, *_POSE, *_DISK, *_FALCON),
+            **_refusals(*_TOKEN, *_BODY, *_HOME, *_STREAM, *_POSE, *_DISK, *_ANY),
         },
     }
 
@@ -110,7 +114,7 @@ def _media(settings: Settings, events: dict[str, Any]) -> dict[str, Any]:
         "requestBody": {"required": True, "content": {_JSON: {"schema": events}}},
         "responses": {
             "204": {"description": "Durable"},
-            **_refusals(*_TOKEN, *_BODY, *_HOME, *_STREAM, "json_undecodable", "event_invalid", *_DISK, *_FALCON),
+            **_refusals(*_TOKEN, *_BODY, *_HOME, *_STREAM, "json_undecodable", "event_invalid", *_DISK, *_ANY),
         },
     }
 
@@ -127,7 +131,7 @@ def _end(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         "requestBody": {"required": False, "content": {_JSON: {"schema": request}}},
         "responses": {
             "202": {"description": "Durable; figures follow", "content": {_JSON: {"schema": answer}}},
-            **_refusals(*_TOKEN, *_BODY, *_HOME, *_DISK, *refused, *_FALCON),
+            **_refusals(*_TOKEN, *_BODY, *_HOME, *_DISK, *refused, *_ANY),
         },
     }
 
@@ -135,12 +139,12 @@ def _end(request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
 def _probe(name: str, summary: str, status: str, codes: list[str]) -> dict[str, Any]:
     schema = {"type": "object", "properties": {"status": {"const": status}}, "required": ["status"]}
     good = {"description": "Yes", "content": {_JSON: {"schema": schema}}}
-    return {"operationId": name, "summary": summary, "responses": {"200": good, **_refusals(*codes, *_FALCON)}}
+    return {"operationId": name, "summary": summary, "responses": {"200": good, **_refusals(*codes, *_ANY)}}
 
 
 def _text(name: str, summary: str, media_type: str) -> dict[str, Any]:
     good = {"description": summary, "content": {media_type: {}}}
-    return {"operationId": name, "summary": summary, "responses": {"200": good, **_refusals(*_FALCON)}}
+    return {"operationId": name, "summary": summary, "responses": {"200": good, **_refusals(*_ANY)}}
 
 
 def _refusals(*codes: str) -> dict[str, dict[str, Any]]:

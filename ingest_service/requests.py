@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
+from ingest_service.http.body import Body
+from ingest_service.http.errors import RequestError, TooSlowError
 from ingest_service.problems import ProblemError
 
 Environ = Mapping[str, Any]  # a WSGI request (PEP 3333)
@@ -88,18 +92,28 @@ class BodyReader:
             raise ProblemError(400, "body_unreadable", f"the body ends after {len(body)} of {length} bytes")
         return body
 
-    def _read_from_client(self, stream: io.BufferedIOBase, wanted_bytes: int) -> bytes:
+    def _read_from_client(self, stream: io.BufferedIOBase | Body, wanted_bytes: int) -> bytes:
         parts: list[bytes] = []
+        # The service's own worker keeps the time itself; for gunicorn's a timer is needed.
+        if isinstance(stream, Body):
+            stream.finish_within(self._timeout_s)
+            deadline: AbstractContextManager[None] = contextlib.nullcontext()
+        else:
+            deadline = self._deadline(self._timeout_s)
         try:
-            with self._deadline(self._timeout_s):
+            with deadline:
                 while wanted_bytes > 0:
                     part = stream.read(wanted_bytes)
                     if not part:
                         break
                     parts.append(part)
                     wanted_bytes -= len(part)
-        except BodyTimeoutError:
-            raise ProblemError(408, "body_timeout", f"the body took more than {self._timeout_s:g} s") from None
+        except (BodyTimeoutError, TooSlowError):
+            raise ProblemError(408, "body_timeout", "the body did not arrive in time") from None
+        except RequestError as error:
+            if error.http_status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # a chunk that says so before it comes
+                raise ProblemError(413, "body_too_large", f"the body has more than {self._max_bytes} bytes") from None
+            raise ProblemError(400, "body_unreadable", error.why) from None
         except Exception as error:  # each server has its own: bad chunks, a connection that closed, a timeout
             raise ProblemError(400, "body_unreadable", "the body could not be read to its end") from error
         return b"".join(parts)

@@ -39,6 +39,7 @@ class Settings:
     touch_interval_s: float = 15.0
     lease_s: int = 60
     maintenance_interval_s: float = 2.0
+    recovery_wait_s: float = 1.0
     retry_after_s: int = 5
     preflight_max_age_s: int = 86_400
     jwks_refresh_min_s: float = 10.0
@@ -75,6 +76,7 @@ class Settings:
             touch_interval_s=number(environ, "RESTARTIX_TOUCH_INTERVAL_S", 0.1, 60, 15),
             lease_s=whole_number(environ, "RESTARTIX_LEASE_S", 3, 600, 60),
             maintenance_interval_s=number(environ, "RESTARTIX_MAINTENANCE_INTERVAL_S", 0.05, 60, 2),
+            recovery_wait_s=number(environ, "RESTARTIX_RECOVERY_WAIT_S", 0, 60, 1),
             retry_after_s=whole_number(environ, "RESTARTIX_RETRY_AFTER_S", 1, 600, 5),
             preflight_max_age_s=whole_number(environ, "RESTARTIX_PREFLIGHT_MAX_AGE_S", 0, 604_800, 86_400),
             jwks_refresh_min_s=number(environ, "RESTARTIX_JWKS_REFRESH_MIN_S", 0, 3600, 10),

@@ -32,6 +32,8 @@ from ingest_service.http.transport import ReceiveBuffer
 
 # How often deadlines are looked at and a stop is noticed. A deadline is missed by at most this.
 _TICK_S = 0.25
+# How long a draining worker lets a peer wait that has connected and not asked anything yet.
+_FIRST_REQUEST_S = 1.0
 
 # What would make the reader laxer, or is served by gunicorn's other workers. gunicorn's defaults are all served.
 _UNSERVED: dict[str, Callable[[Any], bool]] = {
@@ -83,11 +85,18 @@ class IngestWorker(GeventWorker):  # type: ignore[misc]
         self._tick_until(lambda: not self.alive)
         for server in servers:
             server.close()
-        stop_s = time.monotonic() + self.cfg.graceful_timeout
-        self._tick_until(lambda: not self._connections or time.monotonic() > stop_s)
+        drain_s = time.monotonic()
+        self._tick_until(partial(self._is_drained, drain_s))
         if self._connections:
             self.log.warning("%d connections did not end in time", len(self._connections))
             pool.kill(timeout=1)
+
+    def _is_drained(self, began_s: float) -> bool:
+        """Also ends waits for requests that have not begun; a peer just connected is given a moment to ask."""
+        took_s = time.monotonic() - began_s
+        for connection in tuple(self._connections):
+            connection.stop_idling(is_patient=took_s < _FIRST_REQUEST_S)
+        return not self._connections or took_s > self.cfg.graceful_timeout
 
     def _tick_until(self, ended: Any) -> None:  # noqa: ANN401 - a predicate
         while not ended():
@@ -169,5 +178,13 @@ class IngestWorker(GeventWorker):  # type: ignore[misc]
     def application_failed(self, method: str, path: str) -> None:
         self.log.exception("Error handling request %s %s", method, path)
 
-    def refused(self, environ: Environ, error: RequestError) -> None:
-        self.log.debug("Refused a request from %s: %s", environ.get("REMOTE_ADDR"), error)
+    def refused(self, origin: str | None, error: RequestError) -> bytes:
+        """An application may count the server's own refusals and have a say in them: ``on_refusal(origin, code)`` gives
+        header fields, CORS for one.
+        """
+        self.log.debug("Refused a request: %s", error)
+        on_refusal = getattr(self.wsgi, "on_refusal", None)
+        if on_refusal is None:
+            return b""
+        lines = (self.fields.field(name, value)[1] for name, value in on_refusal(origin, error.code))
+        return b"".join(lines)

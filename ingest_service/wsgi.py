@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -17,15 +18,17 @@ import structlog
 
 from ingest_service import logs, runtime
 from ingest_service.admission import Admission
-from ingest_service.app import Deps, create_app
+from ingest_service.app import Deps, create_app, create_recovering_app
 from ingest_service.chores import Chores
 from ingest_service.consent import Grant, LedgerRow
 from ingest_service.consent_feed import ConsentFeed
+from ingest_service.cors import CorsMiddleware
 from ingest_service.database import Database, connect
 from ingest_service.ending import Ender, WithdrawalWatch
 from ingest_service.endpoints import Health, Intake
+from ingest_service.gate import Gate, WsgiApp
 from ingest_service.metrics import Metrics
-from ingest_service.pose_path import WsgiApp
+from ingest_service.opening import Opening
 from ingest_service.requests import BodyReader, WaitingRoom
 from ingest_service.sessions import PatientKey, Session, SessionTable
 from ingest_service.settings import Settings
@@ -45,6 +48,8 @@ class Service(NamedTuple):
 
 _service: Service | None = None
 _stopping: Callable[[], bool] = bool  # False until the server says otherwise
+_on_serving: list[Callable[[], None]] = []
+_is_serving = threading.Event()
 
 
 def __getattr__(name: str) -> object:
@@ -71,14 +76,67 @@ def close() -> None:
         service.close()
 
 
+def when_serving(action: Callable[[], None]) -> None:
+    """Have ``action`` called once this worker has recovered and serves; at once if it does already."""
+    if _is_serving.is_set():
+        action()
+    else:
+        _on_serving.append(action)
+
+
 def start(environ: Mapping[str, str]) -> Service:
-    """Recover the node's log, then begin to serve. Raises ``SettingInvalid``, ``OSError``."""
+    """A service that answers at once, recovers the node's log beside that, and then serves.
+
+    Raises ``SettingInvalid``, and ``OSError`` where the data directory cannot be used at all.
+    """
     settings = Settings.from_env(environ)
     logs.configure()
+    layout.prepare(settings.data_dir)
     metrics = Metrics()
     thread_runner = runtime.thread_runner()
-    landing = _open_landing(settings, metrics, thread_runner)
-    writer, loader = Database(settings.database_url, "writer"), Database(settings.database_url, "consent")
+    writer = Database(settings.database_url, "writer")
+    serving: list[Service] = []
+    is_closed = threading.Event()
+
+    def open_service() -> None:
+        landing = _open_landing(settings, metrics, thread_runner)
+        if is_closed.is_set():
+            landing.close()
+            return
+        serving.append(_serve(settings, metrics, thread_runner, landing, writer))
+        gate.open(serving[0].app)
+        _is_serving.set()
+        for action in _on_serving:
+            action()
+
+    def stop() -> None:
+        is_closed.set()
+        opening.end()
+        for service in serving:
+            service.close()
+        writer.close()
+        metrics.flush()
+
+    def not_ready() -> list[str]:
+        return ["draining", "recovering"] if _stopping() else ["recovering"]
+
+    opening = Opening(open_service, lambda: _renew_lease(settings, writer, ready=False))
+    health = Health(metrics, lambda: opening.failure, not_ready, layout.finaliser_metrics(settings.data_dir))
+    cors = CorsMiddleware(settings.portal_origins, settings.preflight_max_age_s)
+
+    def on_refusal(origin: str | None, code: str) -> list[tuple[str, str]]:
+        metrics.rejected.labels(code).inc()
+        return cors.headers(origin)
+
+    gate = Gate(create_recovering_app(settings, health, metrics), on_refusal, settings.recovery_wait_s)
+    opening.begin(settings.lease_s / 3, settings.retry_after_s)
+    return Service(gate, stop)
+
+
+def _serve(
+    settings: Settings, metrics: Metrics, thread_runner: RunInThread, landing: DiskLog, writer: Database
+) -> Service:
+    loader = Database(settings.database_url, "consent")
     chores = Chores(database=writer, metrics=metrics, node_id=settings.node_id)
     sessions = SessionTable(
         settings.open_sessions_max, settings.session_idle_s, settings.batch_burst, settings.duplicate_window
@@ -101,7 +159,7 @@ def start(environ: Mapping[str, str]) -> Service:
         wait_s=settings.consent_wait_s,
     )
     places = WaitingRoom(settings.requests_max, settings.retry_after_s)
-    parts = _Parts(settings, metrics, landing, sessions, feed, chores, writer, places)
+    parts = _Parts(settings, metrics, landing, sessions, feed, chores, writer, places, ender)
     _schedule(parts)
     chores.when_woken(lambda: watch.end_queued(ender))
     feed.start()
@@ -111,12 +169,10 @@ def start(environ: Mapping[str, str]) -> Service:
         feed.stop()
         landing.close()
         chores.stop()
-        writer.close()
         loader.close()
-        metrics.flush()
         log.info("stopped", log=landing.name)
 
-    return Service(create_app(_deps(parts, ender)), stop)
+    return Service(create_app(_deps(parts)), stop)
 
 
 class _Parts(NamedTuple):
@@ -128,6 +184,7 @@ class _Parts(NamedTuple):
     chores: Chores
     writer: Database
     places: WaitingRoom
+    ender: Ender
 
     def not_ready(self) -> list[str]:
         reasons = {
@@ -139,9 +196,7 @@ class _Parts(NamedTuple):
         return [reason for reason, holds in reasons.items() if holds]
 
     def renew_lease(self) -> None:
-        settings = self.settings
-        lease = {"node_id": settings.node_id, "ingest_url": settings.ingest_url, "lease_s": settings.lease_s}
-        self.writer.rows("renew_node_lease", {**lease, "ready": not self.not_ready()})
+        _renew_lease(self.settings, self.writer, ready=not self.not_ready())
 
     def upkeep(self) -> None:
         self._replace_if_failed()
@@ -186,7 +241,7 @@ def _open_landing(settings: Settings, metrics: Metrics, thread_runner: RunInThre
     return landing
 
 
-def _deps(parts: _Parts, ender: Ender) -> Deps:
+def _deps(parts: _Parts) -> Deps:
     settings, landing, chores = parts.settings, parts.landing, parts.chores
     keys = KeySet(lambda: fetch_jwks(settings.jwks), time.monotonic, settings.jwks_refresh_min_s)
     tokens = TokenVerifier(keys, settings.token_issuer, 2 * settings.open_sessions_max, settings.retry_after_s)
@@ -209,7 +264,13 @@ def _deps(parts: _Parts, ender: Ender) -> Deps:
     bodies = BodyReader(settings.body_max_bytes, settings.body_timeout_s, runtime.deadline())
     intake = Intake(settings, tokens, bodies, parts.places, admission, landing, parts.metrics, chores.touched, _now)
     beside = layout.finaliser_metrics(settings.data_dir)
-    return Deps(intake, ender, Health(parts.metrics, lambda: landing.failure, parts.not_ready, beside))
+    return Deps(intake, parts.ender, Health(parts.metrics, lambda: landing.failure, parts.not_ready, beside))
+
+
+def _renew_lease(settings: Settings, writer: Database, *, ready: bool) -> None:
+    """Raises ``psycopg.Error``."""
+    lease = {"node_id": settings.node_id, "ingest_url": settings.ingest_url, "lease_s": settings.lease_s}
+    writer.rows("renew_node_lease", {**lease, "ready": ready})
 
 
 def _schedule(parts: _Parts) -> None:

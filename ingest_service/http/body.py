@@ -19,6 +19,10 @@ class BodySource(Protocol):
         """The next bytes of the connection, at least one. Raises ``TooSlowError``, ``PeerGoneError``."""
         ...
 
+    def finish_within(self, timeout_s: float) -> None:
+        """From now on the whole of the body has at most so long, and never longer than it had before."""
+        ...
+
     def send_continue(self) -> None:
         """Says that the body is wanted (100), unless an answer has begun. Raises as ``receive_body`` does."""
         ...
@@ -53,6 +57,13 @@ class Body:
     def detach(self) -> None:
         """The request is over: an application that still holds this reads no bytes of the next one."""
         self._source = None
+
+    def finish_within(self, timeout_s: float) -> None:
+        """The rest has to come within ``timeout_s``, else reading raises ``TooSlowError``: no timer of the reader's own
+        is needed.
+        """
+        if self._source is not None:
+            self._source.finish_within(timeout_s)
 
     def read(self, size: int | None = -1) -> bytes:
         if not self._left and (size is None or size < 0 or size >= len(self._buffer)):

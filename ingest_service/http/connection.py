@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from ingest_service.http.body import Body, ChunkedBody
 from ingest_service.http.chunked import ChunkedDecoder
 from ingest_service.http.errors import PeerGoneError, RequestError, TooSlowError
-from ingest_service.http.head import Environ, Head, HeadReader, RepeatedHead, check_unfinished
+from ingest_service.http.head import Environ, Head, HeadReader, RepeatedHead, check_unfinished, origin_of
 from ingest_service.http.limits import HttpLimits
-from ingest_service.http.response import FieldCache, Response, minimal
+from ingest_service.http.response import FieldCache, Response, refusal
 from ingest_service.http.transport import RECEIVE_MAX_BYTES, ReceiveBuffer, Transport
 
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -51,7 +51,9 @@ class Host(Protocol):
         """An exception is being handled."""
         ...
 
-    def refused(self, environ: Environ, error: RequestError) -> None: ...
+    def refused(self, origin: str | None, error: RequestError) -> bytes:
+        """The server itself refuses a request: header lines for the answer."""
+        ...
 
 
 class RequestView:
@@ -82,6 +84,7 @@ class Connection:
         "_host",
         "_limits",
         "_pending",
+        "_raw",
         "_repeated",
         "_request_deadline_s",
         "_response",
@@ -98,6 +101,7 @@ class Connection:
         self.fields = host.fields
         self._transport = Transport(sock, host.buffer, host.now_s)
         self._pending = b""
+        self._raw = b""  # the head being served, or what has come of it; empty between requests
         self._repeated: RepeatedHead | None = None
         self._request_deadline_s = 0.0
         self._response: Response | None = None
@@ -120,6 +124,13 @@ class Connection:
         """Ends what has waited for the peer too long."""
         self._transport.expire(now_s)
 
+    def stop_idling(self, *, is_patient: bool) -> None:
+        """The worker drains: end the wait for a request that has not begun; if ``is_patient``, only for one that would
+        follow another, because a peer that has just connected would only have to connect again.
+        """
+        if not self._raw and (self._repeated is not None or not is_patient):
+            self._transport.stop_waiting()
+
     def _serve_one(self) -> bool:
         """One request. True if another may follow."""
         self._response = None
@@ -127,6 +138,7 @@ class Connection:
         if found is None:
             return False
         raw, received = found
+        self._raw = raw
         head = self._read_head(raw)
         body = self._begin_body(head, received)
         self._stays = head.keep_alive and self._limits.keep_alive_s > 0
@@ -144,6 +156,7 @@ class Connection:
             return False
         if rest := body.rest:
             self._pending = rest
+        self._raw = b""
         return True
 
     def _next_head(self) -> tuple[bytes, bytes] | None:
@@ -156,7 +169,7 @@ class Connection:
         try:
             count = self._transport.receive(RECEIVE_MAX_BYTES, host.now_s() + (limits.keep_alive_s or _FIRST_BYTE_S))
         except TooSlowError:
-            return None  # it is idle, nothing was begun
+            count = self._transport.receive_now(RECEIVE_MAX_BYTES)  # what came at the last moment is still served
         if not count:
             return None
         data, view = host.buffer.data, host.buffer.view
@@ -171,6 +184,7 @@ class Connection:
         begun_s = host.now_s()
         self._request_deadline_s = begun_s + limits.request_timeout_s
         while True:
+            self._raw = data
             start = 2 if data.startswith(b"\r\n") else 0  # one empty line may come before (RFC 9112 section 2.2)
             end = data.find(b"\r\n\r\n", start)
             if end >= 0:
@@ -186,12 +200,7 @@ class Connection:
     def _read_head(self, raw: bytes) -> Head:
         if self._repeated is not None and (head := self._repeated.read(raw)) is not None:
             return head
-        environ = self._environ.copy()
-        try:
-            head = self._heads.read(raw, environ)
-        except RequestError as error:
-            self._host.refused(environ, error)
-            raise
+        head = self._heads.read(raw, self._environ.copy())
         self._repeated = self._heads.repeatable(raw, head)
         return head
 
@@ -243,9 +252,11 @@ class Connection:
         response = self._response
         if response is not None and response.begun:
             return
+        host = self._host
+        fields = host.refused(origin_of(self._raw), error)
         try:
             is_head = response is not None and response.is_head
-            self.send(minimal(error.http_status, self._host.date_line, is_head=is_head))
+            self.send(refusal(error, host.date_line, fields, is_head=is_head))
         except (RequestError, PeerGoneError):
             return
         self._close_gently()
@@ -270,6 +281,9 @@ class Connection:
         if not count:
             raise PeerGoneError("the connection closed before the body's end")
         return bytes(self._host.buffer.view[:count])
+
+    def finish_within(self, timeout_s: float) -> None:
+        self._request_deadline_s = min(self._request_deadline_s, self._host.now_s() + timeout_s)
 
     def send_continue(self) -> None:
         if self._response is None or not self._response.begun:

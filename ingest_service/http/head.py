@@ -257,6 +257,18 @@ class RepeatedHead:
         return Head(environ, method, http_1_1, length_bytes, chunked, keep_alive, expects)
 
 
+_ORIGIN = re.compile(rb"\r\norigin:[ \t]*([\x21-\x7e]{1,255})[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
+
+
+def origin_of(raw: bytes) -> str | None:
+    """The ``Origin`` of a head that was refused, or of as much of one as came; None where it has none, or two.
+
+    Good for deciding who may read the refusal, and for nothing else.
+    """
+    found = _ORIGIN.findall(raw)
+    return found[0].decode("ascii") if len(found) == 1 else None
+
+
 def check_line_size(line: str | bytes, limits: HttpLimits) -> None:
     """Raises ``RequestError`` 414 for a request line beyond the limit."""
     if len(line) > limits.request_line_max_bytes:

@@ -6,11 +6,14 @@ error and becomes 500; the connection's own fields (Connection, Transfer-Encodin
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from types import TracebackType
 from typing import Protocol
+
+from ingest_service.http.errors import RequestError
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 Headers = list[tuple[str, str]]
@@ -230,15 +233,20 @@ class Response:
         return b"%X\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
 
-def minimal(http_status: int, date_line: bytes, *, is_head: bool = False) -> bytes:
-    """The server's own last answer on a connection: a status, its phrase, nothing of what was sent."""
-    phrase = HTTPStatus(http_status).phrase.encode("ascii")
-    body = phrase + b"\n"
-    return b"HTTP/1.1 %d %b\r\n%bContent-Type: text/plain\r\nContent-Length: %d\r\n%b\r\n%b" % (
-        http_status,
-        phrase,
+def refusal(error: RequestError, date_line: bytes, fields: bytes, *, is_head: bool = False) -> bytes:
+    """The server's own last answer on a connection: a problem document (RFC 9457) with nothing of what was sent.
+
+    ``fields``: header lines the application wants on it, each with its line end.
+    """
+    phrase = HTTPStatus(error.http_status).phrase
+    problem = {"type": "about:blank", "title": phrase, "status": error.http_status, "code": error.code}
+    body = json.dumps({**problem, "detail": error.why}, separators=(",", ":")).encode("ascii")
+    head = b"HTTP/1.1 %d %b\r\n%b%bContent-Type: application/problem+json\r\nContent-Length: %d\r\n%b\r\n" % (
+        error.http_status,
+        phrase.encode("ascii"),
         date_line,
+        fields,
         len(body),
         _CLOSE,
-        b"" if is_head else body,
     )
+    return head if is_head else head + body

@@ -82,6 +82,15 @@ class Transport:
             except OSError as error:
                 raise PeerGoneError(str(error)) from None
 
+    def receive_now(self, most_bytes: int) -> int:
+        """What has come by now, without waiting: as ``receive``, 0 also where nothing has. Raises ``PeerGoneError``."""
+        try:
+            return self._socket.recv_into(self._buffer.view, min(most_bytes, RECEIVE_MAX_BYTES))
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise PeerGoneError(str(error)) from None
+
     def send(self, data: bytes, stall_s: float, most_s: float) -> None:
         """All of ``data`` within ``most_s``, some of it every ``stall_s``.
 
@@ -133,6 +142,12 @@ class Transport:
     def expire(self, now_s: float) -> None:
         """Ends a wait that is over its time. Callable from any greenlet of the hub."""
         if now_s > self._deadline_s:
+            self._hub.loop.run_callback(self._on_overdue)
+
+    def stop_waiting(self) -> None:
+        """Ends a wait for the peer's bytes as if it were over its time. Callable from any greenlet of the hub."""
+        if self._awaited == _READ:
+            self._deadline_s = -math.inf
             self._hub.loop.run_callback(self._on_overdue)
 
     def _wait(self, awaited: int, deadline_s: float) -> None:

@@ -214,10 +214,12 @@ class Node:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def kill(self) -> None:
-        """kill -9 to the master and all workers at once."""
+        """kill -9 to the master and all workers at once; they are gone when this returns, and their locks with them."""
         assert self.process is not None
+        workers = self.worker_pids()
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        assert eventually(lambda: not any(map(_lives, workers)))
 
     def terminate(self, wait_s: float = 30) -> int:
         """SIGTERM, as a supervisor sends it; gives the exit status."""
@@ -266,6 +268,13 @@ class Node:
         for purpose in purposes:
             patient.consent(purpose, granted=True)
         return patient
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def eventually(holds: Any, wait_s: float = 10.0) -> bool:  # noqa: ANN401 - any predicate

@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.landing import reader
 
-from .node import Node, Patient, batch, eventually
+from .node import ORIGIN, Node, Patient, batch, eventually
 
 MakeNode = Callable[..., Node]
 FAULTY = str(Path(__file__).with_name("faulty_disk.conf.py"))
@@ -89,21 +89,63 @@ def test_a_draining_worker_is_not_ready_and_finishes_what_was_begun(make_node: M
     node = make_node().start()
     patient = node.patient("biometric")
     sent = _raw(patient, batch(1))
-    assert node.http.get("/readyz").status_code == 200  # this connection is kept
+    probe = b"GET /readyz HTTP/1.1\r\nHost: ingest\r\n\r\n"
+    assert node.http.get("/readyz").status_code == 200  # this connection is kept, and idle
     assert node.process is not None
-    with _connection(node, sent[:-100]) as begun:
+    with _connection(node, sent[:-100]) as begun, _connection(node, probe[:-2]) as probing:
         time.sleep(0.2)
         os.kill(node.process.pid, signal.SIGTERM)
         assert eventually(lambda: node.log().count("Handling signal: term") == 1)
-        time.sleep(0.2)
-        answer = node.http.get("/readyz")
-        assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
-        assert "draining" in answer.json()["detail"]
+        time.sleep(0.4)
+        probing.sendall(probe[-2:])
+        answer = _answer(probing)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b'"code":"not_ready"' in answer
+        assert b"draining" in answer
         begun.sendall(sent[-100:])
         assert _answer(begun).startswith(b"HTTP/1.1 204")
+        ended_s = time.monotonic()
     assert node.process.wait(30) == 0
+    assert time.monotonic() - ended_s < 4  # the idle connection held nothing up
     assert patient.bodies() == [batch(1)]
     assert not reader.has_unrecovered_log(node.data_dir)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_stalls_between_two_pieces_is_a_408(make_node: MakeNode, chunked: bool) -> None:
+    """The server's own bound, before the service's: the same answer, which tells a portal to send it again."""
+    node = make_node(RESTARTIX_HTTP_STALL_TIMEOUT_S="0.5").start()
+    patient = node.patient("biometric")
+    head, _, _ = _raw(patient, b"", 5000).partition(b"Content-Length")
+    framing = b"Transfer-Encoding: chunked\r\n\r\n10\r\nabc" if chunked else b"Content-Length: 5000\r\n\r\nabc"
+    with _connection(node, head + framing) as connection:
+        received = _answer(connection)
+    assert received.startswith(b"HTTP/1.1 408"), received
+    assert b'"code":"body_timeout"' in received
+
+
+def test_a_chunk_that_announces_too_much_is_a_413(make_node: MakeNode) -> None:
+    node = make_node(RESTARTIX_HTTP_BODY_MAX_BYTES="300000").start()
+    patient = node.patient("biometric")
+    head, _, _ = _raw(patient, b"").partition(b"Content-Length")
+    with _connection(node, head + b"Transfer-Encoding: chunked\r\n\r\n", b"80000\r\n") as connection:
+        received = _answer(connection)
+    assert received.startswith(b"HTTP/1.1 413"), received
+    assert b'"code":"body_too_large"' in received
+
+
+def test_what_the_worker_itself_refuses_the_portal_can_read(make_node: MakeNode) -> None:
+    node = make_node().start()
+    malformed = b"POST /v1/pose/frames HTTP/1.1\r\nHost: a\r\nOrigin: %s\r\nContent-Length: -1\r\n\r\n"
+    with _connection(node, malformed % ORIGIN.encode()) as connection:
+        received = _answer(connection)
+    assert received.startswith(b"HTTP/1.1 400")
+    assert b"content-type: application/problem+json" in received.lower()
+    assert b"access-control-allow-origin: " + ORIGIN.encode() in received
+    assert b'"code":"bad_request"' in received
+    with _connection(node, malformed % b"https://elsewhere.example") as connection:
+        assert b"access-control-allow-origin" not in _answer(connection)
+    assert 'ingest_rejected_total{code="bad_request"} 2.0' in node.http.get("/metrics").text
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from ingest_service.http import errors
 from ingest_service.problems import REFUSALS
 
 from .node import Node, Patient, batch, heartbeat
@@ -124,12 +125,15 @@ def test_every_refusal_in_the_code_is_described_and_documented() -> None:
     wire = SERVICE.parent / "pipelines" / "pose" / "wire.py"
     found = _codes_in(*SERVICE.glob("*.py"), wire) - {"internal"}
     from_falcon = {"bad_request", "not_found", "method_not_allowed"}
-    assert found | from_falcon == set(REFUSALS)
+    from_the_worker = set(errors.CODES.values()) - {"internal"}
+    assert found | from_falcon | from_the_worker == set(REFUSALS)
     documented = (SERVICE.parent / "docs" / "ingest.md").read_text()
     assert [code for code in REFUSALS if f"`{code}`" not in documented] == []
 
 
 def test_a_refusal_has_one_status(node: Node) -> None:
+    for http_status, code in errors.CODES.items():
+        assert code == "internal" or REFUSALS[code].status == http_status
     for path in SERVICE.glob("*.py"):
         for status, code in re.findall(r'ProblemError\(\s*(\d+), "([a-z_]+)"', path.read_text()):
             assert code == "internal" or REFUSALS[code].status == int(status), (path.name, code)

@@ -46,16 +46,55 @@ def test_a_stop_finishes_what_was_begun(start: Callable[..., Server]) -> None:
 
 
 def test_the_last_answer_says_so(start: Callable[..., Server]) -> None:
+    """A request that is being sent when the worker is told to stop is answered, and then the connection ends."""
     server = start("--keep-alive", "3")
     with server.connect() as client:
         client.send(_get("/single"))
         assert client.answer().headers.get("connection") != "close"
+        request = _get("/single")
+        client.send(request[:-4])
+        time.sleep(0.2)
         server.signal(signal.SIGTERM)
-        time.sleep(1.3)  # gunicorn notices within a second
-        client.send(_get("/single"))
+        time.sleep(1.3 if not server.is_ours else 0.3)  # gunicorn notices within a second
+        client.send(request[-4:])
         assert client.answer().headers["connection"] == "close"
         assert client.is_closed()
     assert server.wait() == 0
+
+
+def test_requests_sent_ahead_are_answered_up_to_the_one_that_says_so(start: Callable[..., Server]) -> None:
+    """Pipelined: what follows the last answer was never begun, so its sender may repeat it."""
+    server = start()
+    with server.connect() as client:
+        client.send(_get("/single") + _get("/slow?0.6") + _get("/never") + _get("/never"))
+        assert client.answer().status == 200
+        time.sleep(0.2)
+        server.signal(signal.SIGTERM)
+        time.sleep(0.2)
+        last = client.answer()
+        if server.is_ours:  # gunicorn may notice too late for this answer, and goes on
+            assert (last.status, last.headers["connection"]) == (200, "close")
+            assert client.is_closed()
+    assert server.wait() == 0
+
+
+def test_idle_connections_are_closed_at_once_when_a_worker_stops(start: Callable[..., Server]) -> None:
+    """However long connections are kept. One that has not asked anything yet is given a moment, and served in it."""
+    server = start("--keep-alive", "60")
+    if not server.is_ours:
+        pytest.skip("gunicorn waits until each has idled long enough")
+    with server.connect() as idle, server.connect() as fresh, server.connect() as silent:
+        idle.send(_get("/single"))
+        assert idle.answer().status == 200
+        time.sleep(0.2)
+        began_s = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert idle.is_closed()
+        fresh.send(_get("/single"))
+        assert fresh.answer().headers["connection"] == "close"
+        assert silent.is_closed()
+        assert server.wait(10) == 0
+        assert time.monotonic() - began_s < 5
 
 
 def test_a_stop_takes_no_longer_than_it_may(start: Callable[..., Server]) -> None:

@@ -9,8 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from ingest_service.http.errors import CODES
+
 from .refusals import CHUNKS, FRAMING, HEADS, LINES, SIZES, Refusal
-from .serving import Server
+from .serving import Answer, Server
 
 _NEXT = b"GET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -29,8 +31,17 @@ def _assert_refused(server: Server, refusal: Refusal, path: str) -> None:
     assert answer.status == (refusal.ours if server.is_ours else refusal.gunicorn)
     assert answer.headers["connection"] == "close"
     assert b"Traceback" not in answer.body
-    if server.is_ours:  # gunicorn's own words hold what was sent
+    if server.is_ours:  # gunicorn's own words are HTML, and hold what was sent
         assert b"smuggled" not in answer.body + answer.head
+        _assert_problem(answer)
+
+
+def _assert_problem(answer: Answer) -> None:
+    """RFC 9457, with the status's code."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["status"], problem["code"]) == (answer.status, CODES[answer.status])
+    assert problem.keys() == {"type", "title", "status", "code", "detail"}
 
 
 @_cases([*FRAMING, *HEADS, *LINES, *SIZES])
@@ -72,6 +83,36 @@ def test_a_fault_is_found_however_the_bytes_come(server: Server, refusal: Refusa
         [answer] = client.answers()
     assert answer.status == (refusal.ours if server.is_ours else refusal.gunicorn)
     assert {"/trickled", "/smuggled"}.isdisjoint(server.seen())
+
+
+_PORTAL = b"Origin: https://portal.example\r\n"
+_MALFORMED = {
+    "request-line": b"GET  / HTTP/1.1\r\nHost: a\r\n{origin}\r\n",
+    "control-character": b"GET / HTTP/1.1\r\nHost: a\r\n{origin}X-A: a\0b\r\n\r\n",
+    "field": b"GET / HTTP/1.1\r\nHost: a\r\nX A: b\r\n{origin}\r\n",
+    "length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n{origin}\r\n",
+    "length-and-chunked": b"POST / HTTP/1.1\r\n{origin}Host: a\r\nContent-Length: 1\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n",
+    "head-too-large": b"GET / HTTP/1.1\r\nHost: a\r\n{origin}X-A: " + b"a" * 70_000 + b"\r\n\r\n",
+    "chunk": b"POST / HTTP/1.1\r\nHost: a\r\n{origin}Transfer-Encoding: chunked\r\n\r\nx\r\n",
+    "unfinished": b"GET / HTTP/1.1\r\nHost: a\r\n{origin}X-A",
+}
+
+
+@pytest.mark.parametrize("name", _MALFORMED)
+def test_a_browser_of_the_portal_may_read_why_it_is_refused(server: Server, name: str) -> None:
+    """Ours alone: the application is asked what its own answers would say of the origin."""
+    if not server.is_ours:
+        pytest.skip("gunicorn asks nobody")
+    request = _MALFORMED[name]
+    [answer] = server.ask(request.replace(b"{origin}", _PORTAL))
+    assert answer.headers["access-control-allow-origin"] == "https://portal.example"
+    assert answer.headers["x-code"] == answer.json()["code"]
+    _assert_problem(answer)
+    for origin in (b"", b"Origin: https://elsewhere.example\r\n", _PORTAL + _PORTAL):
+        [answer] = server.ask(request.replace(b"{origin}", origin))
+        assert "access-control-allow-origin" not in answer.headers
+        _assert_problem(answer)
 
 
 def test_the_cases_are_as_strict_as_they_say() -> None:
