@@ -28,24 +28,37 @@ def mark(data_dir: Path, session_id: UUID, end: End) -> End:
 
     Raises ``OSError``.
     """
-    directory = layout.closed_directory(data_dir)
-    path = directory / str(session_id)
-    draft = directory / f".{session_id}.{uuid4().hex}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, layout.FILE_MODE)
+    drafted = draft(data_dir, session_id, end)
+    try:
+        layout.sync_file(drafted)
+        is_first = place(data_dir, session_id, drafted)
+        # The log that could make it again may be given up at any moment from now on.
+        layout.sync_directory(layout.closed_directory(data_dir))
+    finally:
+        drafted.unlink(missing_ok=True)
+    return end if is_first else read(data_dir, session_id) or end
+
+
+def draft(data_dir: Path, session_id: UUID, end: End) -> Path:
+    """A marker beside its place, not synced. Raises ``OSError``, and leaves nothing then."""
+    path = layout.closed_directory(data_dir) / f".{session_id}.{uuid4().hex}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, layout.FILE_MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(end))
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # unlike a rename, refuses to replace
-        # The log that could make it again may be given up at any moment from now on.
-        layout.sync_directory(directory)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def place(data_dir: Path, session_id: UUID, drafted: Path) -> bool:
+    """Put a synced draft in its place; False if another end stands there. The directory is still to be synced."""
+    try:
+        os.link(drafted, layout.closed_directory(data_dir) / str(session_id))  # unlike a rename, refuses to replace
     except FileExistsError:
-        standing = read(data_dir, session_id)
-        return end if standing is None else standing
-    finally:
-        draft.unlink(missing_ok=True)
-    return end
+        return False
+    return True
 
 
 def read(data_dir: Path, session_id: UUID) -> End | None:
