@@ -6,9 +6,9 @@ Belongs here: choosing between the two clocks that stamped an event. Does not be
 Every event has two times: the player's, which a correction of the device's clock may set back in mid-view, and the
 receipt's, which a lost connection may delay. Order is the player's clock, as long as it tells a story without
 contradiction. A contradiction is what only an accident explains: a view without a beginning, an event after its view
-ended, a stall that ended before it began, a counter that fell inside a view. Where the order of receipt needs fewer
-accidents, the player's clock was set back, and the order of receipt is taken. A clock that is wrong by the same amount
-all along, or set forward, changes no order.
+ended, a stall that ended before it began, a counter that fell inside a view; and, of less weight, a position that fell
+without a seek. Where the order of receipt needs fewer accidents, the player's clock was set back, and the order of
+receipt is taken. A clock that is wrong by the same amount all along, or set forward, changes no order.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ import msgspec
 
 from pipelines.media.counters import counted
 from pipelines.media.events import LATEST, ReceivedEvent, encode
-from pipelines.media.schema import BufferingEnd, BufferingStart, MediaEvent, SessionEnd, SessionStart
+from pipelines.media.schema import BufferingEnd, BufferingStart, MediaEvent, Seek, SessionEnd, SessionStart
 from pipelines.media.views import View, Views, split
 
 _RANKS: Final[dict[type, int]] = {SessionStart: 0, BufferingStart: 2, BufferingEnd: 3, SessionEnd: 4}
 _OTHER_RANK: Final = 1
+_NONE: Final = (0, 0)
 
 
 def views(received: Sequence[ReceivedEvent]) -> list[View]:
     """A session's views, from its distinct events in any order."""
     by_player = split(one.event for one in sorted(received, key=_player_key))
     accidents = _accidents(by_player)
-    if not accidents:
+    if accidents == _NONE:
         return by_player.views
     by_receipt = split(_continued(sorted(received, key=lambda one: (one.received_at, *_player_key(one)))))
     return by_receipt.views if _accidents(by_receipt) < accidents else by_player.views
@@ -45,11 +46,14 @@ def _player_key(one: ReceivedEvent) -> tuple[dt.datetime, int, bytes]:
     return one.event.timestamp, _RANKS.get(type(one.event), _OTHER_RANK), encode(one.event)
 
 
-def _accidents(found: Views) -> int:
-    return found.left_out + sum(
-        (view.start is None) + counted(view.events).restart_count + _headless_stalls(view.events)
-        for view in found.views
-    )
+def _accidents(found: Views) -> tuple[int, int]:
+    """What only lost events or a reload explain, and after it what a patient's untold seek explains too."""
+    lost = found.left_out
+    returns = 0
+    for view in found.views:
+        lost += (view.start is None) + counted(view.events).restart_count + _headless_stalls(view.events)
+        returns += _untold_returns(view.events)
+    return lost, returns
 
 
 def _headless_stalls(events: Sequence[MediaEvent]) -> int:
@@ -61,6 +65,19 @@ def _headless_stalls(events: Sequence[MediaEvent]) -> int:
             headless += running == 0
             running = max(0, running - 1)
     return headless
+
+
+def _untold_returns(events: Sequence[MediaEvent]) -> int:
+    """Times the position fell without a seek that tells it: a loop, a lost seek, or events in the wrong order."""
+    returns = 0
+    last_s = 0.0
+    for event in events:
+        if isinstance(event, Seek):
+            last_s = event.data.to_seconds
+        elif not isinstance(event, SessionStart) and event.data.position_seconds is not None:
+            returns += event.data.position_seconds < last_s
+            last_s = event.data.position_seconds
+    return returns
 
 
 def _continued(received: Iterable[ReceivedEvent]) -> Iterable[MediaEvent]:

@@ -141,20 +141,24 @@ def split(events: list[Event]) -> tuple[list[View], int]:
     return views, left_out
 
 
-def accidents(views: list[View], left_out: int) -> int:
-    count = left_out
+def accidents(views: list[View], left_out: int) -> tuple[int, int]:
+    lost, returns = left_out, 0
     for view in views:
-        count += view.first("session_start") is None
-        count += len(restarts(view)) - 1
-        running = 0
+        lost += view.first("session_start") is None
+        lost += len(restarts(view)) - 1
+        running, before = 0, 0.0
         for event in view.events:
+            told = event.tell("to_seconds") if event.kind == "seek" else event.tell("position_seconds")
+            if told is not None:
+                returns += event.kind != "seek" and told < before
+                before = told
             if event.kind == "buffering_start":
                 running += 1
             if event.kind == "buffering_end" and running:
                 running -= 1
             elif event.kind == "buffering_end":
-                count += 1
-    return count
+                lost += 1
+    return lost, returns
 
 
 def ordered(events: list[Event]) -> list[View]:
@@ -309,6 +313,7 @@ def figures(view: View, *, optional: bool) -> Json:
     errors = [event for event in view.events if event.kind == "error"]
     found: Json = {
         "media_id": view.media or "unknown",
+        "media_type": next((e.json["media_type"] for e in view.events if "media_type" in e.json), None),
         "began_at": view.events[0].at,
         "ended_at": None if end is None else end.at,
         "startup_ms": None
