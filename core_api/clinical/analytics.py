@@ -32,6 +32,19 @@ class ExerciseLine:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionShown:
+    """One completed session, in the order of the pain values. ``revision`` is None where no stream has a result."""
+
+    treatment_session_id: int
+    session_number: int
+    day: date
+    duration_seconds: int | None
+    perceived_difficulty: int | None
+    incomplete: bool
+    revision: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Attrition:
     """What was lost on the way, beside the outcomes it may flatter."""
 
@@ -48,12 +61,14 @@ class Analytics:
     patient_treatment_plan_id: int
     treatment_plan: str
     status: str
+    time_zone: str
     today: date
     adherence: Adherence
     average_duration_seconds: int | None
     average_duration_minutes: int | None
     average_video_watch_percent: int | None
     exercises: tuple[ExerciseLine, ...]
+    sessions: tuple[SessionShown, ...]
     pain_before: PainEvolution
     pain_after: PainEvolution
     weekly_adherence: tuple[PlanWeek, ...]
@@ -74,6 +89,7 @@ def analytics(
         patient_treatment_plan_id=plan.id,
         treatment_plan=plan.name,
         status=plan.status,
+        time_zone=plan.time_zone,
         today=today,
         adherence=adherence(
             plan.sessions_completed, plan.frequency_per_week, (until - plan.started_on).days, plan.sessions_total
@@ -84,6 +100,18 @@ def analytics(
             sum((each.watch_percent_sum for each in exercises), Decimal(0)), sum(each.watch_count for each in exercises)
         ),
         exercises=tuple(_line(each) for each in exercises),
+        sessions=tuple(
+            SessionShown(
+                each.id,
+                each.number,
+                each.day,
+                each.duration_seconds,
+                each.perceived_difficulty,
+                each.incomplete,
+                each.revision,
+            )
+            for each in completed
+        ),
         pain_before=pain_evolution([each.pain_level_before for each in completed]),
         pain_after=pain_evolution([each.pain_level_after for each in completed]),
         weekly_adherence=plan_weeks(

@@ -14,6 +14,7 @@ class Plan:
     id: int
     name: str
     status: str
+    time_zone: str  # the patient's, IANA
     started_on: date
     ended_on: date | None
     frequency_per_week: int
@@ -26,6 +27,7 @@ class Plan:
 class Sitting:
     """One treatment session. ``day`` is the patient's local day it started on."""
 
+    id: int
     number: int
     status: str
     day: date
@@ -38,6 +40,7 @@ class Sitting:
     exercises_completed: int | None
     exercises_total: int | None
     incomplete: bool  # a stream of one of its exercises ended without the patient ending it
+    revision: int | None  # the newest result applied to any of its exercises; None while there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

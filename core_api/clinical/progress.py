@@ -24,13 +24,15 @@ class SessionsDone:
 
 @dataclass(frozen=True, slots=True)
 class PainPoint:
-    """One completed session on the pain trend."""
+    """One completed session on the pain trend. ``revision`` counts the results its streams had, None without any."""
 
+    treatment_session_id: int
     session_number: int
     completed_at: datetime | None
     before: int | None
     after: int | None
     incomplete: bool
+    revision: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Progress:
     patient_treatment_plan_id: int
     treatment_plan: str
     status: str
+    time_zone: str
     today: date
     sessions: SessionsDone
     pain_trend: tuple[PainPoint, ...]
@@ -65,6 +68,7 @@ def progress(plan: Plan, sittings: Sequence[Sitting], today: date) -> Progress:
         patient_treatment_plan_id=plan.id,
         treatment_plan=plan.name,
         status=plan.status,
+        time_zone=plan.time_zone,
         today=today,
         sessions=SessionsDone(
             plan.sessions_completed,
@@ -73,7 +77,15 @@ def progress(plan: Plan, sittings: Sequence[Sitting], today: date) -> Progress:
             percent(plan.sessions_completed, plan.sessions_total),
         ),
         pain_trend=tuple(
-            PainPoint(each.number, each.completed_at, each.pain_level_before, each.pain_level_after, each.incomplete)
+            PainPoint(
+                each.id,
+                each.number,
+                each.completed_at,
+                each.pain_level_before,
+                each.pain_level_after,
+                each.incomplete,
+                each.revision,
+            )
             for each in completed
         ),
         this_week=_this_week(plan, [each.day for each in completed], today),

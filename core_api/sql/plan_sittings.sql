@@ -1,8 +1,12 @@
-SELECT psc.session_number, psc.status, psc.started_at, psc.completed_at, psc.pain_level_before, psc.pain_level_after,
-       psc.perceived_difficulty, psc.duration_seconds, psc.exercises_completed, psc.exercises_total,
-       EXISTS (SELECT FROM core.patient_exercise_logs l
-               WHERE l.session_completion_id = psc.id AND l.incomplete) AS incomplete
+SELECT psc.id, psc.session_number, psc.status, psc.started_at, psc.completed_at, psc.pain_level_before,
+       psc.pain_level_after, psc.perceived_difficulty, psc.duration_seconds, psc.exercises_completed,
+       psc.exercises_total, coalesce(streams.incomplete, false) AS incomplete, streams.revision
 FROM core.patient_session_completions psc
+LEFT JOIN LATERAL (
+  SELECT bool_or(l.incomplete) AS incomplete, nullif(max(s.applied_revision), 0) AS revision
+  FROM core.patient_exercise_logs l
+  LEFT JOIN telemetry.sessions s ON s.patient_exercise_log_id = l.id
+  WHERE l.session_completion_id = psc.id) AS streams ON true
 WHERE psc.patient_treatment_plan_id = %(plan_id)s
 ORDER BY psc.session_number
 LIMIT 10000

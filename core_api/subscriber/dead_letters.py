@@ -1,7 +1,7 @@
 """Events that were given up: what they are, and back to work once their cause is mended.
 
-A dead letter is a row of ``bus.deliveries`` in the state ``dead``: kept for 90 days, blocking nobody. Seen here are ids,
-the event's key and the kind of error; never the event itself, which is a patient's.
+A dead letter is a row of ``bus.deliveries`` in the state ``dead``: kept for 90 days, blocking nobody. Seen here are
+ids, the event's key and the kind of error; never the event itself, which is a patient's.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ def jane_doe() -> tuple[Plan, list[Sitting], list[ExercisePerformance]]:
         id=42,
         name="Post-ACL Rehab Weeks 1-4",
         status="active",
+        time_zone="Europe/Bucharest",
         started_on=MONDAY,
         ended_on=None,
         frequency_per_week=3,
@@ -41,6 +42,7 @@ def jane_doe() -> tuple[Plan, list[Sitting], list[ExercisePerformance]]:
     )
     sittings = [
         Sitting(
+            id=100 + number,
             number=number,
             status="completed",
             day=MONDAY + timedelta(days=day),
@@ -53,6 +55,7 @@ def jane_doe() -> tuple[Plan, list[Sitting], list[ExercisePerformance]]:
             exercises_completed=4,
             exercises_total=4,
             incomplete=False,
+            revision=1,
         )
         for number, (day, before, after) in enumerate(zip(DAYS, BEFORE, AFTER, strict=True), start=1)
     ]

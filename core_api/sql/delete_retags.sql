@@ -1,0 +1,1 @@
+DELETE FROM telemetry.replay_retags WHERE id = ANY (%(ids)s)
