@@ -18,7 +18,7 @@ import structlog
 from ingest_service.consent import PURPOSES, Grant
 from ingest_service.sessions import PatientKey, Session
 from pipelines.landing import closed
-from pipelines.landing.disk import RunInThread
+from pipelines.landing.world import RunInThread
 from pipelines.ports.landing import NO_HASH, LandingFullError, LandingLog, RecordKind, SessionHeader
 
 WITHDRAWN = "consent_withdrawn"

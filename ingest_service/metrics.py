@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
+from collections import deque
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
+from pipelines.landing.disk import Commit
 from pipelines.ports.landing import RecordKind
 
 _FAST_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 5.0)
+_COMMITS_MAX = 100_000  # minutes of groups, should nobody flush
 
 
 class Tally:
@@ -61,6 +64,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._pending: list[Tally | Spread] = []
+        # The log's thread adds, and only ``flush`` takes: counting there would race with it.
+        self.commits: deque[Commit] = deque(maxlen=_COMMITS_MAX)
         accepted = Counter("ingest_accepted", "Acknowledged requests", ["kind"], registry=self.registry)
         self.accepted: dict[RecordKind, Tally] = {
             kind: self._tally(accepted.labels(kind)) for kind in RecordKind if kind is not RecordKind.OPEN
@@ -102,6 +107,11 @@ class Metrics:
 
     def flush(self) -> None:
         """Hand over what was counted since the last time."""
+        while self.commits:
+            commit = self.commits.popleft()
+            self.sync_s.observe(commit.sync_s)
+            self.commit_s.observe(commit.duration_s)
+            self.synced_records.add(commit.record_count)
         for pending in self._pending:
             pending.flush()
 

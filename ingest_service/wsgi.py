@@ -34,7 +34,8 @@ from ingest_service.sessions import PatientKey, Session, SessionTable
 from ingest_service.settings import Settings
 from ingest_service.tokens import KeySet, TokenVerifier, fetch_jwks
 from pipelines.landing import closed, layout
-from pipelines.landing.disk import Commit, DiskLog, RunInThread, open_log
+from pipelines.landing.disk import DiskLog, open_log
+from pipelines.landing.world import RunInThread
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +100,7 @@ def start(environ: Mapping[str, str]) -> Service:
     is_closed = threading.Event()
 
     def open_service() -> None:
-        landing = _open_landing(settings, metrics, thread_runner)
+        landing = _open_landing(settings, metrics)
         if is_closed.is_set():
             landing.close()
             return
@@ -222,20 +223,14 @@ class _Parts(NamedTuple):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _open_landing(settings: Settings, metrics: Metrics, thread_runner: RunInThread) -> DiskLog:
-    def on_commit(commit: Commit) -> None:
-        metrics.sync_s.observe(commit.sync_s)
-        metrics.commit_s.observe(commit.duration_s)
-        metrics.synced_records.add(commit.record_count)
-
+def _open_landing(settings: Settings, metrics: Metrics) -> DiskLog:
     landing, report = open_log(
         settings.data_dir,
         started_at=_now(),
         salt=secrets.token_bytes(4),
         options=settings.disk,
-        run_in_thread=thread_runner,
-        on_commit=on_commit,
-        new_lock=runtime.lock,
+        on_commit=metrics.commits.append,
+        world=runtime.world(),
     )
     log.info("recovered", log=landing.name, **report._asdict())
     return landing

@@ -1,9 +1,8 @@
 """The landing port on a node's disk: one log a worker, one sync for all requests that wait for it.
 
-Callers add their record to the current group and wait for the group's one event. A single syncing thread (a greenlet
-under gevent) takes the group, gives its records their offsets, and in one blocking call writes them to the log, syncs,
-and copies them to the spool. ``run_in_thread`` is how that call leaves an event loop alone; without one, the syncing
-thread runs it itself.
+Callers add their record to the current group and wait for the group's one event. The log's own thread takes the group,
+gives its records their offsets, writes them to the log, syncs, and copies them to the spool. It never serves anyone
+else, so a group is taken up without a queue between.
 
 Belongs here: groups, who waits for whom, what a fault means for them. What is written where is ``log_files``'s.
 """
@@ -15,11 +14,10 @@ import errno
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import NamedTuple
 from uuid import UUID
 
 from pipelines.landing import layout, recovery, slot
@@ -28,6 +26,7 @@ from pipelines.landing.log_files import LogFiles, is_no_room
 from pipelines.landing.record import HEADER_BYTES, to_microseconds
 from pipelines.landing.room import DiskUse, Room
 from pipelines.landing.wal import CutBackFailedError
+from pipelines.landing.world import PLAIN_THREADS, Bell, World
 from pipelines.ports.landing import (
     LandingBusyError,
     LandingFailedError,
@@ -36,23 +35,6 @@ from pipelines.ports.landing import (
     RecordKind,
     SessionHeader,
 )
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class RunInThread(Protocol):
-    """Run a blocking function off the event loop and give its result, blocking only the calling greenlet."""
-
-    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
-
-
-# What keeps a group's few fields consistent, taken for every request and never held while anything waits.
-NewLock = Callable[[], AbstractContextManager[object]]
-
-
-def run_here(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    return function(*args, **kwargs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +74,29 @@ class DiskLog:
         owned: slot.Slot,
         log: str,
         options: DiskOptions,
-        run_in_thread: RunInThread,
         on_commit: Callable[[Commit], None],
-        new_lock: NewLock,
+        world: World,
     ) -> None:
         self._options = options
-        self._run_in_thread = run_in_thread
+        self._world = world
         self._on_commit = on_commit
         self._files = LogFiles(data_dir, owned, log, options.spool_open_files_max)
         self._wal = self._files.wal
         self._segment_started_s = time.monotonic()
         self._known: set[UUID] = set()  # sessions whose header is in the active segment
-        self._lock = new_lock()
+        self._lock = world.new_lock()
         self._checkpointing = threading.Lock()
-        self._group = Group()
+        self._group = Group(world.new_done())
         self._room = Room(data_dir, options.free_min_bytes, options.use_max_bytes)
         self._is_behind = False
-        self._wake = threading.Event()
+        self._bell = Bell(world.new_lock())
         self._waiting_bytes = 0
         self._closing = False
         self._rotate = False
+        self._withhold = False
         self._failure: str | None = None
-        self._syncer = threading.Thread(target=self._sync_until_closed, name=f"sync {log}", daemon=True)
-        self._syncer.start()
+        self._ended = world.new_done()
+        world.start_thread(self._sync_until_closed, f"sync {log}")
 
     @property
     def name(self) -> str:
@@ -157,7 +139,7 @@ class DiskLog:
             place = len(group.waiting)
             group.waiting.append(Waiting(header, kind, to_microseconds(received_at), payload_hash, body))
             if place == 0:
-                self._wake.set()
+                self._bell.ring()
         group.done.wait()
         if group.error is not None:
             raise group.error
@@ -165,13 +147,16 @@ class DiskLog:
 
     def maintain(self) -> None:
         """Look at the free disk, rotate an old or large segment, checkpoint sealed ones. Call every few seconds."""
-        self._run_in_thread(self._room.look)
+        self._world.run_in_thread(self._room.look)
         if self._is_behind:
-            self._wake.set()
+            self._bell.ring()
         old = time.monotonic() - self._segment_started_s > self._options.segment_max_age_s
         if self._wal.active_bytes and (old or self._wal.active_bytes > self._options.segment_max_bytes):
             self._rotate = True
-            self._wake.set()
+            self._bell.ring()
+        if self._failure is None and not self._closing and self._world.run_in_thread(self._files.begin_withholding):
+            self._withhold = True
+            self._bell.ring()
         self.checkpoint()
 
     def checkpoint(self) -> None:
@@ -181,7 +166,7 @@ class DiskLog:
             if not sealed or self._failure is not None or self._is_behind:
                 return
             try:
-                self._run_in_thread(self._files.checkpoint, sealed)
+                self._world.run_in_thread(self._files.checkpoint, sealed)
             except OSError as error:
                 # A failed sync may have dropped the pages it failed on, and a second would report success.
                 self._fail(f"checkpoint failed: {error}")
@@ -193,37 +178,46 @@ class DiskLog:
             if self._closing:
                 return
             self._closing = True
-        self._wake.set()
-        self._syncer.join()
+        self._bell.ring()
+        self._ended.wait()
         with self._checkpointing:
             self._files.close(complete=self._failure is None and not self._is_behind)
 
     def _sync_until_closed(self) -> None:
-        while True:
-            self._wake.wait()
+        closing = False
+        while not closing:
+            self._bell.wait()
             if self._options.gather_ms and not self._closing:
-                time.sleep(self._options.gather_ms / 1000)
+                self._world.sleep(self._options.gather_ms / 1000)
+            fresh = Group(self._world.new_done())
             with self._lock:
-                self._wake.clear()
-                group, self._group = self._group, Group()
+                group, self._group = self._group, fresh
                 closing = self._closing
-            if self._is_behind and self._failure is None:
-                self._note_spooling(self._run_in_thread(self._files.catch_up))
-            if group.waiting:
-                self._commit(group)
-            if self._rotate and self._failure is None and not self._is_behind:
-                self._rotate_now()
-            if closing:
-                return
+            try:
+                if self._is_behind and self._failure is None:
+                    self._note_spooling(self._files.catch_up())
+                if group.waiting:
+                    self._commit(group)
+                if self._rotate and self._failure is None and not self._is_behind:
+                    self._rotate_now()
+                if self._withhold and self._failure is None and not self._is_behind:
+                    self._withhold_now()
+            except Exception as error:
+                # Whatever it is, this thread must live on, or later callers would wait for ever.
+                self._fail(repr(error))
+                group.error = group.error or LandingFailedError(repr(error))
+                group.done.set()
+        self._ended.set()
 
     def _commit(self, group: Group) -> None:
+        """Make the group durable, or say why not; its callers are woken in any case."""
         started_s = time.monotonic()
         sync_s = 0.0
         try:
             if self._failure is not None:
                 raise CutBackFailedError(errno.EIO, self._failure)
             encoded = encode(group.waiting, self._wal.durable_offset, self._known)
-            sync_s, spool_error = self._run_in_thread(self._files.commit, encoded.buffers, encoded.spool_parts)
+            sync_s, spool_error = self._files.commit(encoded.buffers, encoded.spool_parts)
         except CutBackFailedError as error:
             self._fail(str(error))
             group.error = LandingFailedError(str(error))
@@ -234,7 +228,6 @@ class DiskLog:
                 self._fail(str(error))
                 group.error = LandingFailedError(str(error))
         except Exception as error:
-            # Whatever it is, the syncing thread must live on, or later callers would wait for ever.
             self._fail(repr(error))
             group.error = LandingFailedError(repr(error))
         else:
@@ -262,13 +255,21 @@ class DiskLog:
         if not self._wal.active_bytes:
             return  # asked for twice: an empty segment's successor would have its name
         try:
-            self._run_in_thread(self._files.rotate)
+            self._files.rotate()
         except OSError as error:
             if not is_no_room(error):
                 self._fail(f"rotation failed: {error}")
             return  # stays in the old segment; the next look at the disk refuses new records
         self._segment_started_s = time.monotonic()
         self._known.clear()  # so that every segment can be redone on its own
+
+    def _withhold_now(self) -> None:
+        self._withhold = False
+        try:
+            self._files.finish_withholding()
+        except OSError as error:
+            if not is_no_room(error):
+                self._fail(f"withholding failed: {error}")
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why
@@ -280,28 +281,28 @@ def open_log(
     started_at: datetime,
     salt: bytes,
     options: DiskOptions,
-    run_in_thread: RunInThread = run_here,
     on_commit: Callable[[Commit], None] = lambda _: None,
-    new_lock: NewLock = threading.Lock,
+    world: World = PLAIN_THREADS,
 ) -> tuple[DiskLog, recovery.RecoveryReport]:
     """Own a slot, recover what dead workers left on this node, and begin a new log.
+
+    ``on_commit`` is called by the log's thread.
 
     Raises ``OSError`` where recovery cannot be finished, ``slot.NoFreeSlotError`` where there are too many workers.
     """
     layout.prepare(data_dir)
-    report = run_in_thread(recovery.recover_unowned, data_dir)
+    report = world.run_in_thread(recovery.recover_unowned, data_dir)
     owned = slot.acquire(data_dir)
     try:
-        report = report.plus(run_in_thread(recovery.recover_slot, data_dir, owned))
+        report = report.plus(world.run_in_thread(recovery.recover_slot, data_dir, owned))
         log = new_log_name(owned.name, started_at, salt)
         disk_log = DiskLog(
             data_dir=data_dir,
             owned=owned,
             log=log,
             options=options,
-            run_in_thread=run_in_thread,
             on_commit=on_commit,
-            new_lock=new_lock,
+            world=world,
         )
     except BaseException:
         owned.release()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from pipelines.landing.record import HEADER_BYTES, encode_header
+from pipelines.landing.world import Done
 from pipelines.ports.landing import NO_HASH, LandingError, RecordKind, SessionHeader
 
 
@@ -27,11 +27,11 @@ class Group:
 
     __slots__ = ("done", "error", "offsets", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, done: Done) -> None:
         self.waiting: list[Waiting] = []
         self.offsets: list[int] = []  # of the waiting records, in their order; set before ``done``
         self.error: LandingError | None = None
-        self.done = threading.Event()
+        self.done = done
 
     @property
     def total_bytes(self) -> int:

@@ -17,17 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 import gevent
-from ingest_service.runtime import thread_runner
-from pipelines.landing import disk
+from ingest_service import runtime
+from pipelines.landing import disk, world
 from pipelines.ports.landing import RecordKind, SessionHeader
 
 sleep = monkey.get_original("time", "sleep")
 real = os.fdatasync
 os.fdatasync = lambda descriptor: (sleep(0.3), real(descriptor))[1]
-run = thread_runner() if sys.argv[2] == "thread" else disk.run_here
+chosen = runtime.world() if sys.argv[2] == "thread" else world.PLAIN_THREADS
 now = datetime.now(UTC)
 log, _ = disk.open_log(Path(sys.argv[1]), started_at=now, salt=b"test", options=disk.DiskOptions(free_min_bytes=0),
-                       run_in_thread=run)
+                       world=chosen)
 gaps_s, done = [], threading.Event()
 
 def tick():

@@ -255,8 +255,8 @@ def test_the_lock_is_the_systems_own_where_gevent_serves() -> None:
     script = (
         "import _thread\nnative = _thread.LockType\n"
         "from gevent import monkey\nmonkey.patch_all()\n"
-        "from ingest_service.runtime import lock\n"
-        "print(type(lock()) is native)\n"
+        "from ingest_service.runtime import world\n"
+        "print(type(world().new_lock()) is native)\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", script]
     assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout == "True\n"
