@@ -13,7 +13,7 @@ from typing import Final
 from pipelines.media.schema import MediaEvent, PlaybackData
 
 # A counter of seconds or milliseconds is a float: it may come a hair lower without having begun again.
-_NOISE: Final = {"watched_duration_seconds": 1e-3, "buffering_duration_ms": 1.0}
+NOISE: Final = {"watched_duration_seconds": 1e-3, "buffering_duration_ms": 1.0}
 NAMES: Final = (
     "watched_duration_seconds",
     "buffering_count",
@@ -42,7 +42,7 @@ class Counters:
         if not isinstance(event.data, PlaybackData):
             return False
         told = {name: value for name in NAMES if (value := getattr(event.data, name)) is not None}
-        restarted = any(value < self._last.get(name, 0) - _NOISE.get(name, 0) for name, value in told.items())
+        restarted = any(value < self._last.get(name, 0) - NOISE.get(name, 0) for name, value in told.items())
         if restarted:
             self.restart_count += 1
             self._last = {}
