@@ -1,7 +1,8 @@
 """When a session's records may leave the node's disk, and removing them.
 
 A spool is kept until the token's expiry and some more, because late data makes a new revision from the whole of it.
-Records that were dropped because consent was withdrawn go earlier: then the session is closed for good first.
+Records that were dropped because consent was withdrawn go earlier: of a finalised session, which is closed for good
+first, with the whole spool; of one that goes on for another purpose, out of the spool (``withdrawn``).
 """
 
 from __future__ import annotations
@@ -40,16 +41,29 @@ def clean(
     keeping: Keeping,
     *,
     is_settled: Callable[[UUID], bool],
+    withhold: Callable[[NodeSession], None],
+    discard_copy: Callable[[NodeSession], None],
     now: dt.datetime,
 ) -> CleanupReport:
-    """One pass over the node's spools and ends. ``is_settled``: whether everything on the disk is in the last revision.
+    """One pass over the node's spools and ends. ``is_settled``: whether everything on the disk is in the last revision;
+    ``withhold``: takes what was withdrawn out of an unfinished session's spool; ``discard_copy``: gives up what reached
+    the blob store of an erased one.
 
-    Raises ``SessionStoreUnavailable``; what was removed until then stays so.
+    Raises ``SessionStoreUnavailable``, ``BlobStoreUnavailable``; what was removed until then stays so.
     """
     report = CleanupReport([], [], [])
     for chunk in _chunks(sorted({*disk.spooled(), *disk.closed()})):
         for session in store.states(node_id, chunk):
-            if session.state != "erased" and not (session.state == "finalised" and is_settled(session.session_id)):
+            if session.state == "erased":
+                discard_copy(session)
+            elif session.state != "finalised":
+                if (
+                    session.last_withdrawal_at is not None
+                    and now >= session.last_withdrawal_at + keeping.after_withdrawal
+                ):
+                    withhold(session)
+                continue
+            elif not is_settled(session.session_id):
                 continue
             if session.state == "erased" or now >= session.token_expires_at + keeping.after_expiry:
                 disk.remove(session.session_id)

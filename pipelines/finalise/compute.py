@@ -15,6 +15,7 @@ import msgspec
 from pipelines.finalise import frames
 from pipelines.finalise.load import Windows
 from pipelines.finalise.payload import ByteRange, RecordCounts
+from pipelines.landing import withhold
 from pipelines.media.aggregate import aggregate
 from pipelines.media.events import ReceivedEvent, decode
 from pipelines.media.model import MediaSummary
@@ -62,6 +63,7 @@ def select(landed: LandedSession | None, consent: Windows) -> Selected:
     """
     batches: list[AcceptedBatch] = []
     events: list[ReceivedEvent] = []
+    withheld_count = 0  # events whose bodies are gone already: counted, and nothing else
     for record in landed.records if landed is not None else ():
         if record.kind is RecordKind.BATCH:
             batches.append(AcceptedBatch(record.payload_hash, record.received_at, record.body))
@@ -69,6 +71,10 @@ def select(landed: LandedSession | None, consent: Windows) -> Selected:
             batches.append(AcceptedBatch(record.payload_hash, record.received_at, None))
         elif record.kind is RecordKind.MEDIA:
             assert landed is not None
+            count = None if consent.media.covers(record.received_at) else withhold.event_count(record.body)
+            if count is not None:
+                withheld_count += count
+                continue
             decoded = decode(record.body, landed.header.session_id, _EVENTS_MAX_PER_RECORD)
             events += [ReceivedEvent(event=event, received_at=record.received_at) for event in decoded.events]
     pose = canonical.select(batches, consent.pose)
@@ -81,10 +87,10 @@ def select(landed: LandedSession | None, consent: Windows) -> Selected:
             batches_in_blob=pose.counts.in_blob,
             batches_duplicate=pose.counts.duplicate,
             batches_dropped_for_consent=pose.counts.dropped_for_consent,
-            accepted_events=media.counts.accepted,
+            accepted_events=media.counts.accepted + withheld_count,
             events_in_object=media.counts.in_object,
             events_duplicate=media.counts.duplicate,
-            events_dropped_for_consent=media.counts.dropped_for_consent,
+            events_dropped_for_consent=media.counts.dropped_for_consent + withheld_count,
         ),
     )
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
-from pipelines.landing import closed, layout, reader, spool
+from pipelines.landing import closed, layout, reader, spool, withhold
 from pipelines.landing.closed import End
+from pipelines.landing.withhold import Withheld
 from pipelines.ports.landing import LandedSession
 
 # A directory's time stamp is as coarse as the kernel's tick: a change this close to it may not have moved it.
@@ -84,6 +85,7 @@ class NodeDisk:
         """Forget a session's records and its end."""
         spool.remove(self._data_dir, session_id)
         closed.remove(self._data_dir, session_id)
+        withhold.settle(self._data_dir, session_id)
 
     def close(self, session_id: UUID, end: End) -> None:
         """Have the workers refuse everything that still comes for the session."""
@@ -92,6 +94,25 @@ class NodeDisk:
     def remove_spool(self, session_id: UUID) -> None:
         """Forget a session's records and keep its end, so that nothing is accepted again."""
         spool.remove(self._data_dir, session_id)
+        withhold.settle(self._data_dir, session_id)
+
+    def withhold(self, session_id: UUID, withheld: Withheld) -> tuple[int, int]:
+        """Take these bodies out of the session's spool: how many files were rewritten, and how many are left to do.
+
+        Files of living logs are asked for and left; so are those of a log that waits for recovery. Raises ``OSError``.
+        """
+        taken, left = 0, 0
+        for path in withhold.holding(self._data_dir, session_id, withheld):
+            if withhold.is_abandoned(self._data_dir, path):
+                withhold.Rewriting(path, withheld).finish()
+                taken += 1
+            else:
+                left += 1
+        if left:
+            withhold.ask(self._data_dir, session_id, withheld)
+        else:
+            withhold.settle(self._data_dir, session_id)
+        return taken, left
 
     def _files(self, session_id: UUID) -> list[tuple[str, int, int]]:
         found = []

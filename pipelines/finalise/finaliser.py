@@ -20,7 +20,7 @@ from pipelines.finalise.seal import remove_superseded, seal
 from pipelines.landing.closed import End
 from pipelines.ports.blob_store import BlobNotFound, BlobStore
 from pipelines.ports.landing import LandedSession, SessionNotLandedError
-from pipelines.ports.session_store import SessionRow, SessionStore
+from pipelines.ports.session_store import NodeSession, SessionRow, SessionStore
 from pipelines.replay.keys import blob_key, events_key
 
 _CONSENT_CHANGES_MAX = 5
@@ -75,6 +75,10 @@ class Finaliser:
         """Finish a session whose node is given up, from what reached the blob store, if anything did."""
         return self._until_consent_stands(lambda: self._finalise_lost(organisation_id, session_id))
 
+    def discard_copy(self, session: NodeSession) -> None:
+        """Give up what reached the blob store of a session that is erased. May be repeated."""
+        self._copies.discard(session.organisation_id, session.session_id)
+
     def _until_consent_stands(self, attempt: Callable[[], Result]) -> Result:
         for _ in range(_CONSENT_CHANGES_MAX - 1):
             try:
@@ -88,6 +92,7 @@ class Finaliser:
         session = self._store.load(organisation_id, session_id)
         row = session.row
         if row.state == "erased":
+            self._copies.discard(organisation_id, session_id)
             return Result("erased", row.revision)
         try:
             landed = self._landing.read_session(session_id)

@@ -77,16 +77,23 @@ def check_whole(row: SessionRow, landed: LandedSession | None) -> None:
                 " and there is no spool on this node"
             )
         return
-    if row.accepted_records is None:
-        return
-    still_there = sum(
-        record.offset < row.consumed_offsets.get(record.log, 0)
-        for record in landed.records
-        if record.kind in (RecordKind.BATCH, RecordKind.DUPLICATE)
-    )
-    if still_there != row.accepted_records:
+    counted = [record for record in landed.records if record.offset < row.consumed_offsets.get(record.log, 0)]
+    if row.accepted_records is not None:
+        record_count = sum(record.kind in (RecordKind.BATCH, RecordKind.DUPLICATE) for record in counted)
+        _require(row, "records", row.accepted_records, record_count)
+    if row.accepted_events is not None:
+        event_count = sum(
+            len(msgspec.json.decode(record.body, type=list[msgspec.Raw]))
+            for record in counted
+            if record.kind is RecordKind.MEDIA
+        )
+        _require(row, "media events", row.accepted_events, event_count)
+
+
+def _require(row: SessionRow, what: str, counted: int, still_there: int) -> None:
+    if counted != still_there:
         raise SpoolIncompleteError(
-            f"revision {row.revision} counted {row.accepted_records} records, the spool still has {still_there} of them"
+            f"revision {row.revision} counted {counted} {what}, the spool still has {still_there} of them"
         )
 
 

@@ -22,6 +22,7 @@ from pipelines.finalise.cleanup import CleanupReport, Keeping, clean
 from pipelines.finalise.disk import NodeDisk, SpoolSizes
 from pipelines.finalise.finaliser import Finaliser, Result
 from pipelines.finalise.settings import FinaliserSettings
+from pipelines.finalise.withdrawn import Withholding
 from pipelines.ports.blob_store import BlobStoreUnavailable, PreconditionFailed
 from pipelines.ports.session_store import NodeSession, SessionStore, SessionStoreUnavailable, StaleRevisionError
 
@@ -90,6 +91,7 @@ class Runner:
         self._settled: dict[UUID, SpoolSizes] = {}
         self._unasked: set[UUID] = set()  # on the disk, state not known yet
         self._checked_withdrawals: dict[UUID, dt.datetime] = {}
+        self._withholding = Withholding(disk, store, log)
         self._cleaning: Future[CleanupReport] | None = None
         self._timers = _Timers()
         self._changed = threading.Event()
@@ -258,7 +260,14 @@ class Runner:
             dt.timedelta(seconds=self._settings.spool_kept_s), dt.timedelta(seconds=self._settings.withdrawn_kept_s)
         )
         return clean(
-            self._disk, self._store, self._settings.node_id, keeping, is_settled=self._is_settled, now=self._now()
+            self._disk,
+            self._store,
+            self._settings.node_id,
+            keeping,
+            is_settled=self._is_settled,
+            withhold=self._withholding.look,
+            discard_copy=self._finaliser.discard_copy,
+            now=self._now(),
         )
 
     def _is_settled(self, session_id: UUID) -> bool:

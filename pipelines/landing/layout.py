@@ -6,6 +6,7 @@
     wal/<slot>/<log>.<base>.wal        segments of a log; <base> is the offset of the first byte after the file header
     spool/<session_id>/<log>.spool     the same records, by session
     closed/<session_id>                an end that was acknowledged
+    withheld/<session_id>              bodies that are to be taken out of the session's spool files
 
 A log's name is new at every start of a worker, so an offset never means two things.
 """
@@ -48,6 +49,10 @@ def spool_path(data_dir: Path, session_id: UUID, log: str) -> Path:
 
 def closed_directory(data_dir: Path) -> Path:
     return data_dir / "closed"
+
+
+def withheld_directory(data_dir: Path) -> Path:
+    return data_dir / "withheld"
 
 
 def prepare(data_dir: Path) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from pathlib import Path
 from uuid import UUID
 
-from pipelines.landing import slot, spool
+from pipelines.landing import layout, slot, spool, withhold
 from pipelines.landing.wal import Segment, WriteAheadLog
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -33,6 +33,8 @@ class LogFiles:
         self._spool = spool.SpoolWriter(data_dir, log, spool_open_files_max)
         # Durable in the log and not yet in the spool: empty but within a commit, or while the disk is really full.
         self._behind: deque[tuple[UUID, list[bytes]]] = deque()
+        self._withheld: dict[UUID, withhold.Ask] = {}  # as last looked at
+        self._rewritings: list[tuple[UUID, withhold.Rewriting]] = []
 
     def commit(self, buffers: list[bytes], spool_parts: list[tuple[UUID, list[bytes]]]) -> tuple[float, OSError | None]:
         """Write ``buffers`` and sync, then bring the spool level. Gives the seconds of the sync, and as ``catch_up``.
@@ -69,6 +71,28 @@ class LogFiles:
         spool.sync(self._data_dir, sorted(sessions), self.wal.log, unnamed)
         self.wal.delete(sealed)
 
+    def begin_withholding(self) -> bool:
+        """Begin to take out of this log's spool files what is asked for anew (``withhold``); whether there is any.
+
+        From a thread that nobody waits for: it reads and writes whole files. Raises ``OSError``.
+        """
+        if self._rewritings:
+            return True
+        asked = withhold.asked(self._data_dir)
+        for session_id, wish in asked.items():
+            path = layout.spool_path(self._data_dir, session_id, self.wal.log)
+            if self._withheld.get(session_id) != wish and path.exists():
+                self._rewritings.append((session_id, withhold.Rewriting(path, wish.withheld)))
+        self._withheld = asked
+        return bool(self._rewritings)
+
+    def finish_withholding(self) -> None:
+        """Put the rewritten files in their places; by the thread that writes the spool. Raises ``OSError``."""
+        while self._rewritings:
+            session_id, rewriting = self._rewritings.pop()
+            self._spool.let_go(session_id)
+            rewriting.finish()
+
     def suspect_spool(self) -> None:
         """Note for recovery that a sync of the spool failed."""
         self._slot.suspect_spool()
@@ -88,6 +112,8 @@ class LogFiles:
             self.suspect_spool()
             raise
         finally:
+            for _, rewriting in self._rewritings:
+                rewriting.abandon()
             self._spool.close()
             self._slot.release()
 

@@ -46,6 +46,11 @@ class SpoolWriter:
         unnamed, self._unnamed = self._unnamed, set()
         return unnamed
 
+    def let_go(self, session_id: UUID) -> None:
+        """Close the session's file, if it is open; the next write finds it by its name."""
+        if (descriptor := self._descriptors.pop(session_id, None)) is not None:
+            os.close(descriptor)
+
     def close(self) -> None:
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])

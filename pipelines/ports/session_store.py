@@ -78,6 +78,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     blob_version_id: str | None
     events_version_id: str | None
     accepted_records: int | None
+    accepted_events: int | None
     batches_dropped_for_consent: int | None
     events_dropped_for_consent: int | None
 

@@ -26,6 +26,7 @@ from pipelines.ports.blob_store import BlobStore
 from pipelines.pose import wire
 from pipelines.simulate.performance import Performance, perform
 from pipelines.simulate.recording import Recording
+from tests.finalise.bench import Bench, quiet
 from tests.finalise.scene import CLINIC, ORGANISATION, PART_BYTES, START, Clinic, Finalise, Node
 
 
@@ -98,3 +99,9 @@ def bodies(squats: Recording) -> list[bytes]:
         wire.encode(squats.landmarks[seconds == second], squats.timestamp_ms[seconds == second], 30)
         for second in np.unique(seconds)
     ]
+
+
+@pytest.fixture
+def bench(node: Node, store: PostgresSessionStore, blobs: MemoryBlobStore, copies: SafetyCopies) -> Iterator[Bench]:
+    with quiet():
+        yield Bench(node, store, blobs, copies)

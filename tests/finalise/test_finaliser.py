@@ -14,40 +14,15 @@ from pipelines.finalise.finaliser import Finaliser, Result
 from pipelines.finalise.load import SpoolIncompleteError
 from pipelines.finalise.payload import RecordCounts
 from pipelines.landing import spool
-from pipelines.media.schema import Heartbeat, MediaEvent, PlaybackData, SessionEnd, SessionEndData, SessionStart
-from pipelines.media.schema import SessionStartData as StartData
-from pipelines.ports.landing import RecordKind, SessionHeader
+from pipelines.ports.landing import RecordKind
 from pipelines.pose import wire
 from pipelines.replay import events_object
 from pipelines.replay.canonical import LostBatchError
 from pipelines.replay.keys import blob_key, events_key
 from pipelines.replay.split import split
 from pipelines.simulate.recording import Recording
+from tests.finalise.media import played
 from tests.finalise.scene import START, Clinic, Finalise, Node
-
-
-def _view(header: SessionHeader) -> list[MediaEvent]:
-    def at(seconds: float) -> dt.datetime:
-        return header.started_at + dt.timedelta(seconds=seconds)
-
-    session_id = header.session_id
-    return [
-        SessionStart(
-            session_id=session_id,
-            timestamp=at(0),
-            media_id="video-1",
-            media_type="video",
-            data=StartData(total_duration_seconds=20.0, video_load_time_ms=300),
-        ),
-        Heartbeat(
-            session_id=session_id, timestamp=at(10), data=PlaybackData(position_seconds=10, watched_duration_seconds=10)
-        ),
-        SessionEnd(
-            session_id=session_id,
-            timestamp=at(15),
-            data=SessionEndData(position_seconds=15, watched_duration_seconds=15, completed=False),
-        ),
-    ]
 
 
 def _row_counts(row: dict[str, object]) -> list[object]:
@@ -60,7 +35,7 @@ def test_a_completed_session_becomes_numbers_a_blob_and_one_event(
 ) -> None:
     header = clinic.session()
     node.batches(header, bodies)
-    node.events(header, _view(header), 16)
+    node.events(header, played(header), 16)
     node.end(header, 20)
     assert finalise(header) == Result("finalised", 1)
 
@@ -95,7 +70,7 @@ def test_a_completed_session_becomes_numbers_a_blob_and_one_event(
     assert blobs.tags(key) == {"retention": "default"}
     assert row["blob_bytes"] == len(b"".join(bodies))
     stored_events = events_object.read(blobs.get(events_key(1, header.session_id)))
-    assert [one.event for one in stored_events] == _view(header)
+    assert [one.event for one in stored_events] == played(header)
     assert blobs.tags(events_key(1, header.session_id)) == {"retention": "media"}
 
 
@@ -206,7 +181,7 @@ def test_what_came_after_the_withdrawal_does_not_survive_the_seal(
 ) -> None:
     header = clinic.session()
     node.batches(header, bodies)
-    node.events(header, _view(header), 16)
+    node.events(header, played(header), 16)
     node.end(header, 20)
     clinic.consent("biometric", False, START + dt.timedelta(seconds=6.5))
     finalise(header)
@@ -239,7 +214,7 @@ def test_without_any_consent_there_is_nothing_but_the_accounting(
     clinic.consent("analytics", False, START - dt.timedelta(hours=1))
     header = clinic.session()
     node.batches(header, bodies)
-    node.events(header, _view(header), 16)
+    node.events(header, played(header), 16)
     node.end(header, 20, "consent_withdrawn")
     finalise(header)
     row = clinic.row(header)
@@ -365,7 +340,7 @@ def test_aggregates_follow_from_the_sealed_objects_alone(
     order = list(np.random.default_rng(3).permutation(len(bodies)))
     for second, number in enumerate(order, start=1):
         node.batch(header, bodies[number], second)
-    node.events(header, _view(header), 16)
+    node.events(header, played(header), 16)
     node.end(header, 20)
     finaliser.finalise(1, header.session_id)
     [from_spool] = clinic.published(header)

@@ -6,103 +6,24 @@ import datetime as dt
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import structlog
 
 from pipelines.adapters.memory.blob_store import MemoryBlobStore
 from pipelines.adapters.postgres.session_store import PostgresSessionStore
 from pipelines.finalise.disk import FinaliserRunsError, NodeDisk, sole_finaliser
 from pipelines.finalise.finaliser import Finaliser, Result
-from pipelines.finalise.run import Runner
-from pipelines.finalise.safety_copy import SafetyCopies
-from pipelines.finalise.settings import FinaliserSettings
 from pipelines.landing import closed, reader
 from pipelines.ports.blob_store import BlobStoreUnavailable
-from pipelines.ports.landing import SessionHeader
-from tests.finalise.scene import NODE, Clinic, Node
-
-
-class Bench:
-    """A runner whose clocks the test moves."""
-
-    def __init__(self, node: Node, store: PostgresSessionStore, blobs: MemoryBlobStore, copies: SafetyCopies) -> None:
-        self.node, self.store, self.blobs, self.copies = node, store, blobs, copies
-        self.ahead = dt.timedelta()
-        self.settings = FinaliserSettings(
-            database_url="", data_dir=node.data_dir, node_id=NODE, attempts_max=3, delay_base_s=10, give_up_s=1000
-        )
-        self.runner = self.restarted()
-
-    def restarted(self) -> Runner:
-        disk = NodeDisk(self.node.data_dir)
-        self.runner = Runner(
-            settings=self.settings,
-            disk=disk,
-            store=self.store,
-            finaliser=Finaliser(disk, self.store, self.blobs, self.copies, self.now),
-            now=self.now,
-            monotonic_s=lambda: time.monotonic() + self.ahead.total_seconds(),
-            log=structlog.get_logger(),
-        )
-        self.runner._unasked.update(disk.spooled())
-        return self.runner
-
-    def now(self) -> dt.datetime:
-        return dt.datetime.now(dt.UTC) + self.ahead
-
-    def until(self, reached: Callable[[], bool], advance_s: float = 0.0) -> None:
-        self.ahead += dt.timedelta(seconds=advance_s)
-        with ThreadPoolExecutor(2) as pool:
-            deadline = time.monotonic() + 20
-            while True:
-                self.runner.step(pool)
-                if reached():
-                    return
-                assert time.monotonic() < deadline, "not reached"
-                time.sleep(0.01)
-
-    def look(self, advance_s: float = 0.0) -> None:
-        """Step until nothing moves by itself any more."""
-        self.ahead += dt.timedelta(seconds=advance_s)
-        with ThreadPoolExecutor(2) as pool:
-            for _ in range(3):
-                self.runner.step(pool)
-                for future in list(self.runner._running):
-                    future.exception(20)
-                if self.runner._cleaning is not None:
-                    self.runner._cleaning.exception(20)
-
-
-@pytest.fixture
-def bench(node: Node, store: PostgresSessionStore, blobs: MemoryBlobStore, copies: SafetyCopies) -> Iterator[Bench]:
-    with _quiet():
-        yield Bench(node, store, blobs, copies)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    yield
-    structlog.reset_defaults()
-
-
-def _now_session(clinic: Clinic, node: str = NODE, **columns: object) -> SessionHeader:
-    """A session of this moment, so that ages on the disk and in the store fit."""
-    header = clinic.session(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=60), node, **columns)
-    clinic.consent("biometric", True, header.started_at - dt.timedelta(days=1))
-    clinic.consent("analytics", True, header.started_at - dt.timedelta(days=1))
-    return header
+from tests.finalise.bench import Bench, now_session
+from tests.finalise.scene import Clinic, Node
 
 
 def test_an_end_on_the_disk_is_found_and_its_late_data_too(
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
 ) -> None:
-    header = _now_session(clinic)
+    header = now_session(clinic)
     node.batches(header, bodies[:5])
     bench.look()
     assert clinic.row(header)["state"] == "open"
@@ -115,14 +36,14 @@ def test_an_end_on_the_disk_is_found_and_its_late_data_too(
 
 
 def test_a_session_the_sweep_closed_is_found_in_the_store(clinic: Clinic, bench: Bench) -> None:
-    header = _now_session(clinic, state="ended", ended_at=dt.datetime.now(dt.UTC), end_reason="timeout")
+    header = now_session(clinic, state="ended", ended_at=dt.datetime.now(dt.UTC), end_reason="timeout")
     bench.until(lambda: clinic.row(header)["state"] == "finalised")
 
 
 def test_a_restart_finds_what_landed_while_it_was_away_and_leaves_the_rest(
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
 ) -> None:
-    quiet, grown = _now_session(clinic), _now_session(clinic)
+    quiet, grown = now_session(clinic), now_session(clinic)
     for header in (quiet, grown):
         node.batches(header, bodies[:5])
         node.end(header, 20)
@@ -136,7 +57,7 @@ def test_a_restart_finds_what_landed_while_it_was_away_and_leaves_the_rest(
 def test_nothing_is_sealed_while_a_log_waits_for_recovery(
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    header = _now_session(clinic)
+    header = now_session(clinic)
     node.batches(header, bodies)
     node.end(header, 20)
     with monkeypatch.context() as crashed:
@@ -149,7 +70,7 @@ def test_nothing_is_sealed_while_a_log_waits_for_recovery(
 def test_a_store_that_is_away_costs_no_attempt(
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    header = _now_session(clinic)
+    header = now_session(clinic)
     node.batches(header, bodies)
     node.end(header, 20)
 
@@ -170,7 +91,7 @@ def test_a_store_that_is_away_costs_no_attempt(
 def test_a_session_that_cannot_be_finalised_fails_with_its_reason_and_can_be_retried(
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes], store: PostgresSessionStore
 ) -> None:
-    header = _now_session(clinic, movement_profile='{"name": "no such shape"}')
+    header = now_session(clinic, movement_profile='{"name": "no such shape"}')
     node.batches(header, bodies)
     node.end(header, 20)
     for _ in range(6):
@@ -187,7 +108,7 @@ def test_a_session_that_cannot_be_finalised_fails_with_its_reason_and_can_be_ret
 def test_a_spool_goes_an_hour_after_its_token_and_not_before(
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
 ) -> None:
-    header, still_open = _now_session(clinic), _now_session(clinic)
+    header, still_open = now_session(clinic), now_session(clinic)
     for one in (header, still_open):
         node.batches(one, bodies)
     node.end(header, 20)
@@ -203,7 +124,7 @@ def test_withdrawn_bytes_leave_the_spool_within_the_hour_and_the_session_is_clos
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
 ) -> None:
     withdrawn_at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=50)
-    header = _now_session(clinic, state="ended", ended_at=withdrawn_at, end_reason="consent_withdrawn")
+    header = now_session(clinic, state="ended", ended_at=withdrawn_at, end_reason="consent_withdrawn")
     node.batches(header, bodies)
     clinic.consent("biometric", False, withdrawn_at)
     bench.until(lambda: clinic.row(header)["state"] == "finalised")
@@ -225,7 +146,7 @@ def test_withdrawn_bytes_leave_the_spool_within_the_hour_and_the_session_is_clos
 def test_a_withdrawal_that_was_in_flight_is_honoured_by_the_next_pass(
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
 ) -> None:
-    header = _now_session(clinic)
+    header = now_session(clinic)
     node.batches(header, bodies)
     node.end(header, 20)
     bench.until(lambda: clinic.row(header)["revision"] == 1)
@@ -240,7 +161,7 @@ def test_sessions_of_a_lost_node_are_finished_by_another(clinic: Clinic, bench: 
         " values ('gone', 'http://gone', now(), now() - interval '16 minutes')"
     )
     ended = dt.datetime.now(dt.UTC)
-    header = _now_session(clinic, node="gone", state="ended", ended_at=ended, end_reason="node_lost", incomplete=True)
+    header = now_session(clinic, node="gone", state="ended", ended_at=ended, end_reason="node_lost", incomplete=True)
     bench.until(lambda: clinic.row(header)["state"] == "finalised")
     assert clinic.row(header)["accepted_records"] is None
 
@@ -249,7 +170,7 @@ def test_sessions_of_a_lost_node_are_finished_by_another(clinic: Clinic, bench: 
 def test_a_node_that_was_given_up_and_is_back_repairs_what_another_finished_without_it(
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes], restarted: bool
 ) -> None:
-    header = _now_session(clinic)
+    header = now_session(clinic)
     node.batches(header, bodies)
     for name in node.data_dir.glob("spool/*/*.spool"):
         os.utime(name, (time.time() - 3600, time.time() - 3600))  # all of it landed long before the node was given up
@@ -267,7 +188,7 @@ def test_a_node_that_was_given_up_and_is_back_repairs_what_another_finished_with
 def test_the_loop_stops_when_told_and_finishes_what_it_began(
     clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
 ) -> None:
-    header = _now_session(clinic)
+    header = now_session(clinic)
     stop = threading.Event()
     loop = threading.Thread(target=bench.runner.run, args=[stop])
     loop.start()

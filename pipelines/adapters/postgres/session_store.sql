@@ -15,7 +15,8 @@ FROM telemetry.session_states(%(node_id)s, %(session_ids)s)
 -- name: load
 SELECT session_id, organisation_id, patient_id, exercise_id, patient_exercise_log_id, state, started_at, created_at,
        last_received_at, ended_at, end_reason, movement_profile::text, prescription::text, revision, consumed_offsets,
-       retention, blob_version_id, events_version_id, accepted_records, batches_dropped_for_consent, events_dropped_for_consent
+       retention, blob_version_id, events_version_id, accepted_records, accepted_events, batches_dropped_for_consent,
+       events_dropped_for_consent
 FROM telemetry.sessions WHERE session_id = %(session_id)s
 
 -- name: lock
