@@ -23,6 +23,7 @@ from pipelines.ports.landing import NO_HASH, LandingFullError, LandingLog, Recor
 
 WITHDRAWN = "consent_withdrawn"
 TOLD_WITHIN_S = 1.0
+_UNMARKED_MAX = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -45,30 +46,49 @@ class Ender:
         self._announce = announce
         self._now = now
 
+        # In the log and not marked, because the disk would not take the marker: recovery would mark them.
+        self._unmarked: dict[UUID, closed.End] = {}
+
     def standing(self, session_id: UUID) -> closed.End | None:
         """The end that was acknowledged on this node, if any."""
-        return self._run_in_thread(closed.read, self._data_dir, session_id)
+        marked = self._run_in_thread(closed.read, self._data_dir, session_id)
+        return marked or self._unmarked.get(session_id)
 
     def end(self, header: SessionHeader, reason: str, told_within_s: float = TOLD_WITHIN_S) -> closed.End:
         """The end that stands; the first one asked for. Raises ``LandingError`` where it cannot be made durable.
 
+        A record in the log is an end, whatever becomes of its marker: recovery and finaliser would take it for one.
         Waits ``told_within_s`` for PostgreSQL to know, so that the exercise can be started anew at once; without it the
         end stands all the same.
         """
         session_id = header.session_id
         if (standing := self.standing(session_id)) is not None:
             return standing
+        if len(self._unmarked) >= _UNMARKED_MAX:
+            raise LandingFullError("more ends wait for their markers than may")
         asked = closed.End(reason=reason, ended_at=self._now())
         body = msgspec.json.encode({"reason": reason})
         self._landing.append(header, RecordKind.END, asked.ended_at, NO_HASH, body)
-        try:
-            standing = self._run_in_thread(closed.mark, self._data_dir, session_id, asked)
-        except OSError as error:
-            # The record stands and recovery makes its marker; but until then no other worker would know.
-            raise LandingFullError(f"the end cannot be marked: {error}") from error
+        standing = self._mark(session_id, asked)
         told = self._announce(session_id, standing.reason, standing.ended_at)
         log.info("session_ended", session_id=str(session_id), reason=standing.reason)
         told.wait(told_within_s)
+        return standing
+
+    def mark_again(self) -> None:
+        """Make the markers that could not be made. To be called every few seconds."""
+        for session_id, end in list(self._unmarked.items()):
+            self._mark(session_id, end)
+
+    def _mark(self, session_id: UUID, asked: closed.End) -> closed.End:
+        try:
+            standing = self._run_in_thread(closed.mark, self._data_dir, session_id, asked)
+        except OSError as error:
+            # Until it is marked the other workers do not know: what they still take is late data, and counts.
+            log.warning("end_not_marked", session_id=str(session_id), error=str(error))
+            self._unmarked[session_id] = asked
+            return asked
+        self._unmarked.pop(session_id, None)
         return standing
 
 

@@ -202,6 +202,7 @@ class _Parts(NamedTuple):
     def upkeep(self) -> None:
         self._replace_if_failed()
         self.landing.maintain()
+        self.ender.mark_again()
         self.metrics.flush()
         self.sessions.forget_idle(time.time())
         self.feed.view.keep_only(self.sessions.patients())
