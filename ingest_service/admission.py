@@ -22,6 +22,10 @@ class ConsentSource(Protocol):
         """The patient's state by purpose. Raises ``ConsentUnknownError``."""
         ...
 
+    def state(self) -> int | None:
+        """A number that is another one after any news; None while it is not known whether there is any."""
+        ...
+
 
 class Admission:
     """The checks over one worker's sessions. ``is_closed`` looks at the node's closed markers."""
@@ -77,6 +81,9 @@ class Admission:
         self._sessions.end(session_id)
 
     def _require_consent(self, session: Session, purpose: str) -> None:
+        state = self._consent.state()
+        if session.permitted_at == state and session.permitted_purpose == purpose and purpose not in session.withdrawn:
+            return  # no news of anyone since it was found: it is found again
         try:
             grant = self._consent.grants(session.patient).get(purpose)
         except ConsentUnknownError as error:
@@ -89,6 +96,8 @@ class Admission:
         elif grant.effective_at > session.grants_until:
             detail = f"consent to {purpose} was given after this session began; start the exercise again"
             self._deny(session, purpose, "consent_missing", detail)
+        elif state is not None:  # as it was before the ledger was asked: news that came meanwhile asks again
+            session.permitted_purpose, session.permitted_at = purpose, state
 
     def _deny(self, session: Session, purpose: str, code: str, detail: str) -> None:
         if purpose not in session.denied:

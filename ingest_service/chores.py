@@ -40,7 +40,7 @@ class Chores:
         self._metrics = metrics
         self._node_id = node_id
         self._rows: deque[_Row] = deque()
-        self._touched: dict[UUID, datetime] = {}
+        self._touched: dict[int, tuple[UUID, datetime]] = {}  # by the id's number, whose hash is the quicker one
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._on_wake: Callable[[], None] = lambda: None
@@ -80,7 +80,7 @@ class Chores:
 
     def touched(self, session_id: UUID, received_at: datetime) -> None:
         """Something of the session was accepted; written with the next statement for all."""
-        self._touched[session_id] = received_at
+        self._touched[session_id.int] = (session_id, received_at)
 
     def denied(self, header: SessionHeader, purpose: str, reason: str) -> None:
         """One audit row a session and purpose; the function is idempotent over workers."""
@@ -109,8 +109,8 @@ class Chores:
             return
         parameters = {
             "node_id": self._node_id,
-            "session_ids": list(touched),
-            "received_at": list(touched.values()),
+            "session_ids": [session_id for session_id, _ in touched.values()],
+            "received_at": [received_at for _, received_at in touched.values()],
         }
         try:
             self._database.rows("touch_sessions", parameters)

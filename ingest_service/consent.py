@@ -43,6 +43,7 @@ class ConsentView:
 
     def __init__(self) -> None:
         self.generation = 0
+        self.change_count = 0  # rises whenever anything known of anyone changes or is forgotten
         self._watermark_s: float | None = None
         self._patients: dict[PatientKey, dict[str, Grant]] = {}
         self._loading: dict[PatientKey, bool] = {}  # True: news came while the ledger was being read
@@ -51,6 +52,7 @@ class ConsentView:
     def reset(self) -> None:
         """Forget everything: the feed was interrupted, and what was missed is unknown."""
         self.generation += 1
+        self.change_count += 1
         self._watermark_s = None
         self._patients.clear()
         self._loading.clear()
@@ -80,6 +82,7 @@ class ConsentView:
         """Take over what was read. Gives the patients who must be read again, because news came meanwhile."""
         if generation != self.generation:
             return []
+        self.change_count += 1
         found: dict[PatientKey, dict[str, Grant]] = {patient: {} for patient in patients}
         for row in rows:
             found[row.patient][row.purpose] = row.grant
@@ -98,6 +101,7 @@ class ConsentView:
         patient = self._by_key.get(key)
         if patient is None:
             return None
+        self.change_count += 1
         self._patients.pop(patient, None)
         if patient in self._loading:
             self._loading[patient] = True

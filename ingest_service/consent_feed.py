@@ -81,6 +81,10 @@ class ConsentFeed:
         age_s = self.age_s()
         return age_s is not None and age_s <= self._max_age_s
 
+    def state(self) -> int | None:
+        """A number that is another one after any news; None while everything committed lately may not be known."""
+        return self.view.change_count if self.is_sighted() else None
+
     def grants(self, patient: PatientKey) -> dict[str, Grant]:
         """The patient's state by purpose, read on first need. Raises ``ConsentUnknownError``."""
         deadline_s = self._monotonic() + self._wait_s

@@ -110,7 +110,7 @@ class PoseFrames:
 
     def _payload_hash(self, body: bytes) -> bytes:
         try:
-            return wire.decode(body, self._intake.settings.wire).payload_hash
+            return wire.identify(body, self._intake.settings.wire)
         except wire.WireUndecodable as error:
             raise ProblemError(400, error.code, error.detail) from None
         except wire.WireOutOfBounds as error:

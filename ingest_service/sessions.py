@@ -34,7 +34,10 @@ class Session:
         "last_seq",
         "minted_at",
         "patient",
+        "permitted_at",
+        "permitted_purpose",
         "recent",
+        "unmarked_at",
         "withdrawn",
     )
 
@@ -45,6 +48,10 @@ class Session:
         self.grants_until = claims.minted_at + min(_LATE_GRANT, _END_OF_TIME - claims.minted_at)
         self.recent = RecentHashes(duplicate_window)
         self.closed_marker: str | None = None  # where its end would be marked, once asked for
+        self.unmarked_at = -1  # the state of the node's markers at which it was looked for and was not there
+        # The state of the ledger's news at which consent to this purpose was found.
+        self.permitted_purpose = ""
+        self.permitted_at = -1
         self.withdrawn: frozenset[str] = frozenset()
         self.denied: frozenset[str] = frozenset()
         self.ended = False
@@ -81,7 +88,8 @@ class SessionTable:
         self._idle_s = idle_s
         self._burst = burst
         self._duplicate_window = duplicate_window
-        self._sessions: OrderedDict[UUID, Session] = OrderedDict()
+        # By the id's number: a UUID's own hash is taken in Python.
+        self._sessions: OrderedDict[int, Session] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -91,27 +99,27 @@ class SessionTable:
 
     def of(self, claims: Claims, now_s: float) -> Session:
         """The session of a verified token, made on its first request. Raises ``TooManySessionsError``."""
-        session_id = claims.header.session_id
-        session = self._sessions.get(session_id)
+        key = claims.header.session_id.int
+        session = self._sessions.get(key)
         if session is not None:
             session.last_seen_s = now_s
-            self._sessions.move_to_end(session_id)
+            self._sessions.move_to_end(key)
             return session
         if len(self._sessions) >= self._count_max:
             oldest = next(iter(self._sessions.values()))
             if now_s - oldest.last_seen_s < self._idle_s and not oldest.ended:
                 raise TooManySessionsError
-            del self._sessions[oldest.header.session_id]
+            del self._sessions[oldest.header.session_id.int]
         session = Session(claims, now_s, self._burst, self._duplicate_window)
-        self._sessions[session_id] = session
+        self._sessions[key] = session
         return session
 
     def end(self, session_id: UUID) -> None:
         """Mark the session as ended and let its place be the next to be taken; no error if it is not remembered."""
-        session = self._sessions.get(session_id)
+        session = self._sessions.get(session_id.int)
         if session is not None:
             session.ended = True
-            self._sessions.move_to_end(session_id, last=False)
+            self._sessions.move_to_end(session_id.int, last=False)
 
     def forget_idle(self, now_s: float) -> None:
         """Forget sessions that ended or were unseen for twice the idle time; one that comes back is made again."""
@@ -119,7 +127,7 @@ class SessionTable:
             oldest = next(iter(self._sessions.values()))
             if not oldest.ended and now_s - oldest.last_seen_s < 2 * self._idle_s:
                 return
-            del self._sessions[oldest.header.session_id]
+            del self._sessions[oldest.header.session_id.int]
 
     def patients(self) -> set[PatientKey]:
         return {session.patient for session in self._sessions.values()}

@@ -95,23 +95,24 @@ class TokenVerifier:
         self._issuer = issuer
         self._remembered_max = remembered_max
         self._retry_after_s = retry_after_s
+        # By the whole header, which a connection sends again and again: a token need not be cut out to be known.
         self._remembered: OrderedDict[str, Claims] = OrderedDict()
 
     def verify(self, authorization: str | None, now_s: float) -> Claims:
         """The claims of an ``Authorization`` header's bearer token. ``now_s``: seconds since 1970."""
         if not authorization:
             raise ProblemError(401, "token_missing", "the Authorization header with a bearer token is missing")
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise ProblemError(401, "token_missing", "the Authorization header holds no bearer token")
-        claims = self._remembered.get(token)
+        claims = self._remembered.get(authorization)
         if claims is None:
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                raise ProblemError(401, "token_missing", "the Authorization header holds no bearer token")
             claims = self._verify_new(token.strip())
-            self._remembered[token] = claims
+            self._remembered[authorization] = claims
             while len(self._remembered) > self._remembered_max:
                 self._remembered.popitem(last=False)
         if now_s >= claims.expires_at_s:
-            self._remembered.pop(token, None)
+            self._remembered.pop(authorization, None)
             raise ProblemError(401, "token_expired", "the session token has expired")
         return claims
 

@@ -242,10 +242,18 @@ def _deps(parts: _Parts) -> Deps:
     keys = KeySet(lambda: fetch_jwks(settings.jwks), time.monotonic, settings.jwks_refresh_min_s)
     tokens = TokenVerifier(keys, settings.token_issuer, 2 * settings.open_sessions_max, settings.retry_after_s)
 
+    watch = closed.Watch(settings.data_dir)
+
     def is_closed(session: Session) -> bool:
+        state = watch.state()
+        if session.unmarked_at == state:
+            return False
         if session.closed_marker is None:
             session.closed_marker = closed.marker(settings.data_dir, session.header.session_id)
-        return closed.is_marked(session.closed_marker)
+        if closed.is_marked(session.closed_marker):
+            return True
+        session.unmarked_at = state
+        return False
 
     admission = Admission(
         node_id=settings.node_id,

@@ -7,6 +7,8 @@ marker is never changed, so the same end asked again is answered the same.
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -14,6 +16,10 @@ from uuid import UUID, uuid4
 import msgspec
 
 from pipelines.landing import layout
+
+# Less than an end takes from its marker to its answer (a sync lies between), so who was told of it is not surprised.
+_LOOK_INTERVAL_S = 0.002
+_STAMP_UNCERTAIN_NS = 50_000_000  # ten milliseconds are the coarsest
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +87,37 @@ def marker(data_dir: Path, session_id: UUID) -> str:
 
 def is_marked(path: str) -> bool:
     return os.access(path, os.F_OK)
+
+
+class Watch:
+    """Whether any marker may have been made: one look at the directory for all who ask within a moment."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._directory = layout.closed_directory(data_dir)
+        self._monotonic = monotonic
+        self._wall_ns = wall_ns
+        self._looked_s = -_LOOK_INTERVAL_S
+        self._changed_ns = 0
+        self._state = 0
+
+    def state(self) -> int:
+        """A number that is another one after any marker was made or removed, ``_LOOK_INTERVAL_S`` later at most: who
+        has not found a marker need not look again while it is the same. Raises ``OSError``.
+        """
+        now_s = self._monotonic()
+        if now_s - self._looked_s >= _LOOK_INTERVAL_S:
+            changed_ns = self._directory.stat().st_mtime_ns
+            # The system's stamps are as coarse as its ticks: for that long a second change may have the first's stamp.
+            if changed_ns != self._changed_ns or abs(self._wall_ns() - changed_ns) < _STAMP_UNCERTAIN_NS:
+                self._state += 1
+            self._changed_ns = changed_ns
+            self._looked_s = now_s
+        return self._state
 
 
 def sessions(data_dir: Path) -> list[UUID]:

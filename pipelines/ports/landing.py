@@ -72,8 +72,8 @@ class LandedSession(NamedTuple):
     consumed: dict[str, int]
 
 
-class Receipt(NamedTuple):
-    """Where a record landed."""
+class Receipt(msgspec.Struct, frozen=True):
+    """Where a record landed. Made for every request, so of the kind that is made fastest."""
 
     log: str
     offset: int

@@ -17,6 +17,8 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
 from typing import NamedTuple
 
 import deflate
@@ -35,8 +37,8 @@ _FLOATS_PER_FRAME = LANDMARK_COUNT * VALUE_COUNT
 _BYTES_PER_FRAME = _FLOATS_PER_FRAME * 4 + 4
 _VALUES_AT = 16  # where the floats lie in our buffer: at offset 9 every pass over them would pay for misalignment
 _LEAD_BYTES = _VALUES_AT - _HEADER.size
-_FLOAT, _SIGNED, _WORD = np.dtype("<f4"), np.dtype("<i4"), np.dtype("<u4")
-_ONE_BITS, _INFINITY_BITS, _MINUS_INFINITY_BITS = 0x3F80_0000, 0x7F80_0000, 0xFF80_0000  # as float32
+_FLOAT, _WORD = np.dtype("<f4"), np.dtype("<u4")
+_ONE_BITS = 0x3F80_0000  # as float32
 _GZIP_SIZE = struct.Struct("<I")  # the last field of a member: the payload's size modulo 2**32 (RFC 1952, 2.3.1)
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_MIN_BYTES = 18
@@ -116,17 +118,31 @@ def decode(body: bytes, limits: WireLimits = _DEFAULT_LIMITS) -> Batch:
     Raises ``WireUndecodable`` or ``WireOutOfBounds``. Costs at most ``limits.decompressed_max_bytes`` of memory and the
     time to decompress that much, whatever the body claims.
     """
-    buffer = _decompressed(body, limits.decompressed_max_bytes)
-    # A view that cannot be written through, so neither can the arrays over it.
-    frozen = memoryview(buffer).toreadonly()
-    payload_hash = xxhash.xxh3_128_digest(frozen[_LEAD_BYTES:])
-    frame_count, fps_hint = _read_header(buffer, limits)
+    frozen, frame_count, fps_hint = _checked(body, limits)
     float_count = frame_count * _FLOATS_PER_FRAME
-    values: Landmarks = np.ndarray((float_count,), _FLOAT, frozen, _VALUES_AT)
+    shape = (frame_count, LANDMARK_COUNT, VALUE_COUNT)
+    landmarks: Landmarks = np.ndarray(shape, _FLOAT, frozen, _VALUES_AT)
     timestamp_ms: Timestamps = np.ndarray((frame_count,), _WORD, frozen, _VALUES_AT + float_count * 4)
-    _check_values(values, timestamp_ms, limits)
-    landmarks = values.reshape(frame_count, LANDMARK_COUNT, VALUE_COUNT)
-    return Batch(frame_count, fps_hint, landmarks, timestamp_ms, payload_hash)
+    return Batch(frame_count, fps_hint, landmarks, timestamp_ms, _hash(frozen))
+
+
+def identify(body: bytes, limits: WireLimits = _DEFAULT_LIMITS) -> bytes:
+    """``decode(body, limits).payload_hash``, for who wants no more of a batch than to know that it is one."""
+    return _hash(_checked(body, limits)[0])
+
+
+def _checked(body: bytes, limits: WireLimits) -> tuple[memoryview, int, int]:
+    """The lead and the payload of a body that passes, which nothing can write to; its frame count and fps hint."""
+    # Arrays over a view that cannot be written through cannot be either.
+    frozen = memoryview(_decompressed(body, limits.decompressed_max_bytes)).toreadonly()
+    frame_count, fps_hint = _read_header(frozen, limits)
+    _check_values(frozen, frame_count * _FLOATS_PER_FRAME)
+    _check_timestamps(_timestamps_of(frame_count).unpack_from(frozen, len(frozen) - frame_count * 4), limits)
+    return frozen, frame_count, fps_hint
+
+
+def _hash(frozen: memoryview) -> bytes:
+    return xxhash.xxh3_128_digest(frozen[_LEAD_BYTES:])
 
 
 def decompress(body: bytes, max_bytes: int) -> bytes:
@@ -167,7 +183,7 @@ def _decompress_and_diagnose(body: bytes, max_bytes: int) -> bytes:
     return payload
 
 
-def _read_header(buffer: bytearray, limits: WireLimits) -> tuple[int, int]:
+def _read_header(buffer: memoryview, limits: WireLimits) -> tuple[int, int]:
     payload_bytes = len(buffer) - _LEAD_BYTES
     if payload_bytes < _HEADER.size:
         raise WireUndecodable("length_wrong", f"{payload_bytes} bytes are too few for the {_HEADER.size}-byte header")
@@ -189,20 +205,26 @@ def _read_header(buffer: bytearray, limits: WireLimits) -> tuple[int, int]:
     return frame_count, fps_hint
 
 
-def _check_values(values: Landmarks, timestamp_ms: Timestamps, limits: WireLimits) -> None:
-    maximum = np.maximum.reduce
-    # As integers, floats are ordered by their bits: infinity's come right after the greatest finite number's, and a
-    # NaN's after infinity's. Signed, the greatest is the greatest positive one; unsigned, the greatest negative one.
-    words = values.view(_WORD)
-    if maximum(values.view(_SIGNED)) >= _INFINITY_BITS or maximum(words) >= _MINUS_INFINITY_BITS:
+@np.errstate(all="ignore")  # the sum of squares overflows where a coordinate is huge or infinite
+def _check_values(frozen: memoryview, float_count: int) -> None:
+    values: Landmarks = np.ndarray((float_count,), _FLOAT, frozen, _VALUES_AT)
+    # What is not finite makes the sum of squares so too. So may a finite 1e19 m, which is looked at again.
+    if not isfinite(values.dot(values)) and not np.isfinite(values).all():
         raise WireOutOfBounds("coordinate_not_finite", "a coordinate or visibility is NaN or infinite")
-    # So what is not in [+0, 1] is greater than 1's bits, negative numbers above all. Only -0.0 alarms this falsely.
-    if maximum(words[VALUE_COUNT - 1 :: VALUE_COUNT]) > _ONE_BITS:
-        visibility = values[VALUE_COUNT - 1 :: VALUE_COUNT]
-        if visibility.min() < 0.0 or visibility.max() > 1.0:
-            raise WireOutOfBounds("visibility_out_of_bounds", "a visibility is outside [0, 1]")
-    moments_ms: list[int] = timestamp_ms.tolist()
-    if moments_ms != sorted(moments_ms):
+    # As unsigned integers floats are ordered by their bits: what is not in [+0, 1] is greater than 1's bits, negative
+    # numbers above all. Only -0.0 alarms this falsely.
+    visibility = values[VALUE_COUNT - 1 :: VALUE_COUNT]
+    if np.maximum.reduce(visibility.view(_WORD)) > _ONE_BITS and (visibility.min() < 0.0 or visibility.max() > 1.0):
+        raise WireOutOfBounds("visibility_out_of_bounds", "a visibility is outside [0, 1]")
+
+
+@lru_cache(maxsize=1024)
+def _timestamps_of(frame_count: int) -> struct.Struct:
+    return struct.Struct(f"<{frame_count}I")
+
+
+def _check_timestamps(moments_ms: tuple[int, ...], limits: WireLimits) -> None:
+    if list(moments_ms) != sorted(moments_ms):
         raise WireOutOfBounds("timestamp_decreasing", "timestamp_ms decreases within the batch")
     if moments_ms[-1] >= limits.timestamp_end_ms:
         raise WireOutOfBounds("timestamp_out_of_bounds", f"timestamp_ms {moments_ms[-1]} >= {limits.timestamp_end_ms}")

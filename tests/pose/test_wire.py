@@ -124,10 +124,11 @@ def test_every_truncation_is_told_apart(cut_bytes: int) -> None:
 def test_golden_defect(path: Path) -> None:
     code = path.name.split(".")[0]
     expected = wire.WireOutOfBounds if code in OUT_OF_BOUNDS else wire.WireUndecodable
-    with pytest.raises(wire.WireError) as caught:
-        wire.decode(path.read_bytes())
-    assert caught.value.code == code
-    assert type(caught.value) is expected
+    for read in (wire.decode, wire.identify):
+        with pytest.raises(wire.WireError) as caught:
+            read(path.read_bytes())
+        assert caught.value.code == code
+        assert type(caught.value) is expected
 
 
 def test_golden_good_body_still_reads() -> None:
@@ -135,6 +136,7 @@ def test_golden_good_body_still_reads() -> None:
     assert batch.frame_count == 3
     assert batch.payload_hash.hex() == "9c325dcbb311095d378b133a2057f054"
     assert batch.timestamp_ms.tolist() == [0, 33, 66]
+    assert wire.identify((GOLDEN / "good.bin").read_bytes()) == batch.payload_hash
 
 
 def test_every_code_has_a_golden_file() -> None:
