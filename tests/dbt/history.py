@@ -7,6 +7,7 @@ Belongs here: writing it, and what happens to it later (late arrivals, revisions
 from __future__ import annotations
 
 import datetime as dt
+import json
 import random
 import uuid
 from collections.abc import Sequence
@@ -227,6 +228,7 @@ class History:
         self._insert(
             "telemetry.media_session_metrics",
             **shared,
+            **_quality(random.Random(f"{shared['session_id']} {ordinal}"), silent),
             ordinal=ordinal,
             revision=1,
             media_id="video",
@@ -250,6 +252,26 @@ class History:
     def _insert(self, table: str, **values: object) -> None:
         names, places = ", ".join(values), ", ".join(["%s"] * len(values))
         self._connection.execute(f"insert into {table} ({names}) values ({places})".encode(), list(values.values()))
+
+
+def _quality(chance: random.Random, silent: bool) -> Row:
+    """What a view's picture was like, each part known or not. Chance of its own, so that all else stays as it was."""
+    if silent:
+        return {}
+    seconds = round(chance.uniform(1, 40), 3)
+    levels = {name: round(chance.uniform(0.5, 20), 3) for name in chance.sample(("480p", "720p", "1080p"), k=2)}
+    return {
+        "unique_seconds": chance.choice((None, seconds)),
+        "total_duration_seconds": chance.choice((None, 42)),
+        "bitrate_bits": chance.choice((None, chance.randrange(10**9))),
+        "bitrate_seconds": seconds,
+        "upswitch_count": chance.randrange(3),
+        "downswitch_count": chance.randrange(3),
+        "oscillation_count": chance.randrange(2),
+        "quality_seconds": json.dumps(chance.choice(({}, levels))),
+        "dropped_frames": chance.choice((None, chance.randrange(20))),
+        "total_frames": chance.choice((None, chance.randrange(100, 2000))),
+    }
 
 
 def _uuid(chance: random.Random) -> uuid.UUID:

@@ -1,0 +1,85 @@
+-- How the video of an exercise played, against what the patient did next. Association, not cause: a patient who leaves
+-- early has also less time in which to meet a stall, so compare ratios, not counts.
+{% set form_drop_points = 5 -%}
+
+with
+
+media as (
+  select
+    patient_exercise_log_id,
+    count(*)::integer as views,
+    sum(stall_count)::bigint as stalls,
+    sum(stall_ms) filter (where played_ms is not null)::bigint as stall_ms,
+    sum(played_ms) filter (where stall_ms is not null)::bigint as played_ms,
+    sum(bitrate_bits) filter (where bitrate_seconds is not null) as bitrate_bits,
+    sum(bitrate_seconds) filter (where bitrate_bits is not null) as bitrate_seconds,
+    sum(downswitch_count)::bigint as downswitches,
+    sum(oscillation_count)::bigint as oscillations,
+    sum(dropped_frames) filter (where total_frames is not null)::bigint as dropped_frames,
+    sum(total_frames) filter (where dropped_frames is not null)::bigint as total_frames
+  from {{ ref('stg_telemetry__media_quality') }}
+  group by patient_exercise_log_id
+),
+
+-- What ended the exercise: known where the patient said so.
+ends as (
+  select
+    patient_exercise_log_id,
+    bool_or(end_reason = 'abandoned') filter (where end_reason in ('completed', 'abandoned')) as is_abandoned
+  from {{ ref('stg_telemetry__sessions') }}
+  group by patient_exercise_log_id
+),
+
+sittings as (
+  select
+    logs.patient_exercise_log_id,
+    lead(logs.is_skipped) over (
+      partition by logs.session_completion_id order by positions.position_in_sitting, logs.patient_exercise_log_id
+    ) as is_next_exercise_skipped
+  from {{ ref('stg_core__patient_exercise_logs') }} as logs
+  inner join {{ ref('stg_core__exercise_positions') }} as positions using (patient_exercise_log_id)
+),
+
+-- The score before: the patient's own, of the same exercise.
+forms as (
+  select
+    logs.patient_exercise_log_id,
+    lag(logs.form_score) over (
+      partition by sessions.patient_id, logs.exercise_id order by logs.started_at, logs.patient_exercise_log_id
+    ) as previous_form_score
+  from {{ ref('stg_core__patient_exercise_logs') }} as logs
+  inner join {{ ref('stg_core__patient_session_completions') }} as sessions using (session_completion_id)
+  where logs.form_score is not null
+)
+
+select
+  logs.organisation_id,
+  logs.patient_exercise_log_id,
+  sessions.patient_id,
+  logs.exercise_id,
+  logs.started_at,
+  media.views,
+  logs.video_watch_percentage,
+  media.stalls,
+  media.stall_ms,
+  media.played_ms,
+  round(media.stall_ms::numeric / nullif(media.played_ms, 0), 6) as stall_ratio,
+  round(media.bitrate_bits / nullif(media.bitrate_seconds, 0), 0) as mean_bitrate,
+  media.downswitches,
+  media.oscillations,
+  round(media.dropped_frames::numeric / nullif(media.total_frames, 0), 6) as dropped_frame_ratio,
+  logs.is_skipped,
+  sittings.is_next_exercise_skipped,
+  ends.is_abandoned,
+  case sessions.session_status when 'completed' then false when 'skipped' then true end as is_sitting_left,
+  logs.form_score,
+  forms.previous_form_score,
+  logs.form_score - forms.previous_form_score as form_score_change,
+  logs.form_score - forms.previous_form_score <= -{{ form_drop_points }} as is_form_dropped,
+  {{ as_of() }} as as_of
+from media
+inner join {{ ref('stg_core__patient_exercise_logs') }} as logs using (patient_exercise_log_id)
+inner join {{ ref('stg_core__patient_session_completions') }} as sessions using (session_completion_id)
+inner join sittings using (patient_exercise_log_id)
+left join ends using (patient_exercise_log_id)
+left join forms using (patient_exercise_log_id)

@@ -1,0 +1,22 @@
+select
+  session_id,
+  ordinal as view_ordinal,
+  organisation_id,
+  patient_id,
+  exercise_id,
+  patient_exercise_log_id,
+  started_at,
+  unique_seconds,
+  total_duration_seconds,
+  stall_count,
+  stall_ms,
+  played_ms,
+  bitrate_bits,
+  bitrate_seconds,
+  upswitch_count,
+  downswitch_count,
+  oscillation_count,
+  quality_seconds,
+  dropped_frames,
+  total_frames
+from {{ source('telemetry', 'media_session_metrics') }}
