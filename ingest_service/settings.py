@@ -15,7 +15,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The ingest service's settings. Each field's variable and default is in ``docs/ingest.md``, which a test holds true."""
+    """The ingest service's settings. Each variable and default is in ``docs/ingest.md``, held true by a test."""
 
     database_url: str
     data_dir: Path

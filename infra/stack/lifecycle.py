@@ -24,7 +24,7 @@ from infra.stack.migrate import migrate
 from infra.stack.programs import Program, servers, services
 from infra.stack.s3 import prepare_bucket
 from infra.stack.state import BUCKET, PROJECT_DIR, StackState, load_state, prepare_state, state_directory
-from infra.stack.supervisor import ENDED_STATES, Supervisor
+from infra.stack.supervisor import ENDED_STATES, START_FAILURES_MAX, Supervisor
 from pipelines.adapters.s3.lifecycle import apply_lifecycle
 from pipelines.retention.lifecycle import MINIMUM_OBJECT_SIZE, render, without_transitions
 from pipelines.retention.policy import load as load_policy
@@ -165,11 +165,15 @@ def _start(supervisor: Supervisor, programs: Sequence[Program], say: Say) -> Non
 
 def _await_ready(supervisor: Supervisor, program: Program) -> None:
     deadline = time.monotonic() + program.timeout_s
+    failures, before = 0, ""
     while True:
         state = supervisor.states().get(program.name, "UNKNOWN")
+        # supervisord itself never gives up: here somebody waits, and may want to mend it.
+        failures += state == "BACKOFF" != before
+        before = state
         if state == "RUNNING" and (program.ready is None or program.ready()):
             return
-        if state in ENDED_STATES:
+        if state in ENDED_STATES or failures >= START_FAILURES_MAX:
             raise StackError(_obituary(supervisor, program, f"{program.title} did not start"))
         if time.monotonic() > deadline:
             complaint = f"{program.title} was not ready within {program.timeout_s:.0f} s"

@@ -27,6 +27,11 @@ from infra.stack.state import StackState
 
 LOG_BYTES = 5_000_000
 ENDED_STATES = frozenset({"FATAL", "EXITED", "UNKNOWN", "STOPPED"})
+# supervisord waits a second longer after each failed start, and begins again with one once a start held: so it does not
+# give up for years. Given up, a finaliser that died a few times in a row stayed dead, and nobody was told.
+START_RETRIES_MAX = 10_000
+START_FAILURES_MAX = 3  # in a row: then who waits for a start is told
+_ALIVE_STATES = ("RUNNING", "STARTING", "BACKOFF")
 
 
 class SupervisorError(RuntimeError):
@@ -93,7 +98,7 @@ class Supervisor:
     def start(self, name: str) -> None:
         """Start a program unless it runs; `states` tells how that goes."""
         with self._rpc() as rpc:
-            if rpc.getProcessInfo(name)["statename"] not in ("RUNNING", "STARTING", "BACKOFF"):
+            if rpc.getProcessInfo(name)["statename"] not in _ALIVE_STATES:
                 rpc.startProcess(name, False)
 
     def shutdown(self, stages: Iterable[Iterable[str]], *, timeout_s: float = 60.0) -> None:
@@ -113,10 +118,10 @@ class Supervisor:
     def _stop(self, names: set[str], timeout_s: float) -> None:
         with self._rpc() as rpc:
             for name, state in self.states().items():
-                if name in names and state in ("RUNNING", "STARTING"):
+                if name in names and state in _ALIVE_STATES:
                     rpc.stopProcess(name, False)
         self._await(
-            lambda: not any(self.states().get(name) in ("RUNNING", "STARTING", "STOPPING") for name in names),
+            lambda: not any(self.states().get(name) in (*_ALIVE_STATES, "STOPPING") for name in names),
             timeout_s,
             f"{', '.join(sorted(names))} did not stop",
         )
@@ -186,7 +191,7 @@ priority={10 + rank}
 autostart=false
 autorestart=true
 startsecs=1
-startretries=2
+startretries={START_RETRIES_MAX}
 stopsignal={program.stop_signal}
 stopwaitsecs={program.stop_wait_s}
 stopasgroup=false

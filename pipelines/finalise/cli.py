@@ -69,6 +69,7 @@ def run_finaliser(environ: Mapping[str, str], stop: threading.Event) -> None:
             disk=disk,
             store=store,
             finaliser=Finaliser(disk, store, blobs, copies, _now),
+            meter=copies.meter,
             now=_now,
             monotonic_s=time.monotonic,
             log=log,

@@ -81,7 +81,6 @@ class CopyLoop:
                 self._copy(stop)
             for settled in self._copies.store.settled(self._node_id, self._lost_s, _SETTLED_MAX):
                 self._copies.discard(settled.organisation_id, settled.session_id)
-            self._copies.meter.write(self._data_dir)
         except _AWAY as error:
             self._log.warning("safety copies wait", error=str(error))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,10 +21,17 @@ import structlog
 from pipelines.finalise.cleanup import CleanupReport, Keeping, clean
 from pipelines.finalise.disk import NodeDisk, SpoolSizes
 from pipelines.finalise.finaliser import Finaliser, Result
+from pipelines.finalise.meter import CopyMeter
 from pipelines.finalise.settings import FinaliserSettings
 from pipelines.finalise.withdrawn import Withholding
 from pipelines.ports.blob_store import BlobStoreUnavailable, PreconditionFailed
-from pipelines.ports.session_store import NodeSession, SessionStore, SessionStoreUnavailable, StaleRevisionError
+from pipelines.ports.session_store import (
+    NodeSession,
+    PendingSession,
+    SessionStore,
+    SessionStoreUnavailable,
+    StaleRevisionError,
+)
 
 # Not the session's fault: a store is away, or another attempt got there first. Tried again without being counted.
 _TRANSIENT = (SessionStoreUnavailable, BlobStoreUnavailable, PreconditionFailed, StaleRevisionError, OSError)
@@ -34,6 +41,7 @@ _SPOOLED_POLL_S = 60.0
 _LOST_POLL_S = 60.0
 _LOST_LEASE_S = 600  # a lost node's session is this finaliser's for so long; every look renews it
 _PROGRESS_S = 10.0
+_METER_S = 5.0
 
 
 class _Task(NamedTuple):
@@ -73,6 +81,7 @@ class Runner:
         disk: NodeDisk,
         store: SessionStore,
         finaliser: Finaliser,
+        meter: CopyMeter,
         now: Callable[[], dt.datetime],
         monotonic_s: Callable[[], float],
         log: structlog.stdlib.BoundLogger,
@@ -81,6 +90,7 @@ class Runner:
         self._disk = disk
         self._store = store
         self._finaliser = finaliser
+        self._meter = meter
         self._now = now
         self._monotonic_s = monotonic_s
         self._log = log
@@ -118,6 +128,11 @@ class Runner:
             self._log.warning("store away", error=str(error))
             self._timers.last_s["away"] = self._monotonic_s()
         self._report(force=False)
+        if self._timers.due("meter", _METER_S, self._monotonic_s()):
+            try:
+                self._meter.write(self._settings.data_dir, self._now().timestamp())
+            except OSError as error:
+                self._log.warning("metrics not written", error=str(error))
 
     @property
     def is_idle(self) -> bool:
@@ -134,6 +149,7 @@ class Runner:
         self._ask()
         if self._timers.due("pending", self._settings.database_poll_s, now_s):
             pending = self._store.pending(self._settings.node_id, _ASKED_MAX)
+            self._meter.waiting(len(pending), _oldest_s(pending, self._now()))
             self._enqueue(_Task(one.session_id, one.organisation_id, False) for one in pending)
         if self._timers.due("growth", self._settings.growth_poll_s, now_s):
             grown = [session for session, sizes in self._settled.items() if self._disk.sizes(session) != sizes]
@@ -253,6 +269,7 @@ class Runner:
         if attempts_max is not None and attempts >= attempts_max:
             del self._retries[task.session_id]
             self._counts["failed"] += 1
+            self._meter.given_up()
             self._log.error("given up", session_id=str(task.session_id), error=text, attempts=attempts)
 
     def _clean(self) -> CleanupReport:
@@ -305,3 +322,7 @@ class Runner:
             "progress", **self._counts, queued=len(self._queue), running=len(self._running), waiting=len(self._retries)
         )
         self._counts.clear()
+
+
+def _oldest_s(pending: Sequence[PendingSession], now: dt.datetime) -> float:
+    return max(((now - one.ended_at).total_seconds() for one in pending if one.ended_at is not None), default=0.0)

@@ -39,6 +39,7 @@ class Bench:
             disk=disk,
             store=self.store,
             finaliser=Finaliser(disk, self.store, self.blobs, self.copies, self.now),
+            meter=self.copies.meter,
             now=self.now,
             monotonic_s=lambda: time.monotonic() + self.ahead.total_seconds(),
             log=structlog.get_logger(),

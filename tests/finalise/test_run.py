@@ -14,7 +14,7 @@ from pipelines.adapters.memory.blob_store import MemoryBlobStore
 from pipelines.adapters.postgres.session_store import PostgresSessionStore
 from pipelines.finalise.disk import FinaliserRunsError, NodeDisk, sole_finaliser
 from pipelines.finalise.finaliser import Finaliser, Result
-from pipelines.landing import closed, reader
+from pipelines.landing import closed, layout, reader
 from pipelines.ports.blob_store import BlobStoreUnavailable
 from tests.finalise.bench import Bench, now_session
 from tests.finalise.scene import Clinic, Node
@@ -208,3 +208,33 @@ def test_a_node_has_one_finaliser(node: Node) -> None:
         pass
     with sole_finaliser(node.data_dir):
         pass
+
+
+def test_sessions_that_wait_are_told(clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]) -> None:
+    """What an alarm is made of: how many have ended and are not finalised, for how long, and that somebody looks."""
+
+    def told(metric: str) -> float:
+        lines = layout.finaliser_metrics(node.data_dir).read_text().splitlines()
+        [line] = [line for line in lines if line.startswith(metric + " ")]
+        return float(line.split()[1])
+
+    header = now_session(clinic)
+    node.batches(header, bodies[:2])
+    node.end(header, 20)
+    bench.blobs.put = unavailable  # type: ignore[method-assign, assignment]
+    for _ in range(4):
+        bench.look(advance_s=400)
+    assert told("restartix_finaliser_waiting_sessions") == 1
+    assert told("restartix_finaliser_waiting_seconds") > 1500
+    assert abs(told("restartix_finaliser_seen_timestamp_seconds") - bench.now().timestamp()) < 401
+    assert told("restartix_finaliser_failed_total") == 0
+    del bench.blobs.put
+    for _ in range(3):
+        bench.look(advance_s=400)
+    assert clinic.row(header)["state"] == "finalised"
+    assert told("restartix_finaliser_waiting_sessions") == 0
+    assert told("restartix_finaliser_waiting_seconds") == 0
+
+
+def unavailable(*_: object, **__: object) -> None:
+    raise BlobStoreUnavailable("away")

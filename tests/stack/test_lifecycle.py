@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import psycopg
@@ -94,7 +95,7 @@ def test_a_process_that_fails_is_shown_with_its_last_words_and_can_be_mended(
         assert "no such table: patience" in str(failure.value)
         state = load_state(environ)
         assert state is not None
-        assert running_programs(state) == {"broken": "FATAL"}
+        assert running_programs(state)["broken"] in ("BACKOFF", "STARTING")  # it is tried again, ever more slowly
 
         monkeypatch.setattr(lifecycle, "services", lambda _state: [[mended]])
         up(environ, said.append)
@@ -139,3 +140,29 @@ def test_what_supervisord_would_misread_is_refused(
 ) -> None:
     with pytest.raises(SupervisorError, match="cannot be written"):
         _program_section(Program("sly", "Sly", command, variables, None), tmp_path, 0)
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_dies_again_and_again_is_started_until_it_stays(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """More deaths in a row than supervisord's own patience: a finaliser that stayed dead would be nobody's concern."""
+    deaths = tmp_path / "deaths"
+    frail = program(
+        "frail",
+        f"import pathlib, time; path = pathlib.Path({str(deaths)!r}); "
+        "path.write_text((path.read_text() if path.exists() else '') + 'x'); count = len(path.read_text()); "
+        "time.sleep(3 if count == 1 else 0 if count < 5 else 600)",
+    )
+    monkeypatch.setattr(lifecycle, "servers", lambda _state: [])
+    monkeypatch.setattr(lifecycle, "_prepare_stores", lambda _state, _say: None)
+    monkeypatch.setattr(lifecycle, "services", lambda _state: [[frail]])
+    said: list[str] = []
+    try:
+        state = up(environ, said.append)
+        deadline = time.monotonic() + 60
+        while not (deaths.read_text() == "x" * 5 and running_programs(state) == {"frail": "RUNNING"}):
+            assert time.monotonic() < deadline, (deaths.read_text(), running_programs(state))
+            time.sleep(0.2)
+    finally:
+        down(environ, said.append)
