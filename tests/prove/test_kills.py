@@ -16,13 +16,13 @@ import pytest
 from pipelines.landing import reader
 from tests.ingest.node import Node, eventually
 
-from .load import assert_all_landed, portals
+from .load import landed, portals
 
 KILLS = int(os.environ.get("RESTARTIX_PROVE_KILLS", "6"))
 
 
 @pytest.mark.timeout(120 + 10 * KILLS)
-def test_workers_killed_at_random_moments(make_node: Callable[..., Node]) -> None:
+def test_workers_killed_at_random_moments(make_node: Callable[..., Node], proved: Callable[..., None]) -> None:
     chance = random.Random(KILLS)
     node = make_node(workers=2, RESTARTIX_BATCH_BURST="1000000", RESTARTIX_SEGMENT_MAX_BYTES="200000").start()
     patients = [node.patient("biometric") for _ in range(3)]
@@ -47,7 +47,9 @@ def test_workers_killed_at_random_moments(make_node: Callable[..., Node]) -> Non
     assert [portal.given_up for portal in running] == [[] for _ in running]
     assert node.terminate() == 0
     assert not reader.has_unrecovered_log(node.data_dir)
-    acknowledged = assert_all_landed(running)
-    print(f"{killed} workers killed, {acknowledged} batches acknowledged, all found")
+    acknowledged, lost = landed(running)
+    proved("crashes", kills=killed, acknowledged=acknowledged, lost=lost)
+    print(f"{killed} workers killed, {acknowledged} batches acknowledged, {lost} lost")
+    assert lost == 0
     assert acknowledged > 20 * len(running)
     assert sum(portal.broken for portal in running) > 0  # the kills were felt

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from pipelines.landing import reader
 from tests.ingest.node import Node, Patient, batch, eventually
 
-from .load import assert_all_landed, portals
+from .load import assert_all_landed, landed, portals
 
 SOAK_S = float(os.environ.get("RESTARTIX_PROVE_SOAK_S", "12"))
 RESTARTS = int(os.environ.get("RESTARTIX_PROVE_RESTARTS", "2"))
@@ -27,13 +28,16 @@ FAULTY = str(Path(__file__).parents[1] / "ingest" / "faulty_disk.conf.py")
 TICKING = str(Path(__file__).with_name("ticking.conf.py"))
 MANY = {"RESTARTIX_BATCH_BURST": "1000000"}
 _SOAK_GROWTH_MAX_BYTES = 6 * 1024 * 1024
+_SOAK_DESCRIPTORS_MAX = 12  # as many sessions as a segment holds, more or less
+_SOAK_THREADS_MAX = 2
 _BATCHES_A_SESSION = 40
 
 MakeNode = Callable[..., Node]
+Proved = Callable[..., None]
 
 
 @pytest.mark.timeout(120 + 30 * RESTARTS)
-def test_a_rolling_restart_fails_no_retry(make_node: MakeNode) -> None:
+def test_a_rolling_restart_fails_no_retry(make_node: MakeNode, proved: Proved) -> None:
     node = make_node(workers=2, **MANY).start()
     patients = [node.patient("biometric") for _ in range(2)]
     assert node.process is not None
@@ -50,16 +54,25 @@ def test_a_rolling_restart_fails_no_retry(make_node: MakeNode) -> None:
                 ),
                 wait_s=40,
             )
+    attempts_max = max(portal.attempts_max for portal in running)
+    given_up = sum(len(portal.given_up) for portal in running)
+    refused = sum(portal.refused.total() for portal in running)
+    assert node.terminate() == 0
+    acknowledged, lost = landed(running)
+    proved("restarts", restarts=RESTARTS, acknowledged=acknowledged, lost=lost, refused=refused, given_up=given_up)
+    proved("restarts", attempts_a_batch_max=str(attempts_max))
     for portal in running:
         assert not portal.given_up
         assert not portal.refused  # nobody is told of the restart
         assert portal.attempts_max <= 2  # a connection that was closed is opened again, and that is all
-    assert node.terminate() == 0
     assert not reader.has_unrecovered_log(node.data_dir)
-    assert assert_all_landed(running) > 0
+    assert acknowledged > 0
+    assert lost == 0
 
 
-def test_an_end_on_one_worker_while_a_batch_is_on_its_way_on_the_other(make_node: MakeNode, tmp_path: Path) -> None:
+def test_an_end_on_one_worker_while_a_batch_is_on_its_way_on_the_other(
+    make_node: MakeNode, tmp_path: Path, proved: Proved
+) -> None:
     """Two processes over one data directory, so that it is known which worker is asked."""
     faults = tmp_path / "faults"
     faults.mkdir()
@@ -84,15 +97,16 @@ def test_an_end_on_one_worker_while_a_batch_is_on_its_way_on_the_other(make_node
     for worker in (patient, elsewhere):
         assert worker.post_pose(batch(4)).status_code == 409
         assert worker.end({"reason": "abandoned"}).json() == ended.json()  # the same answer from both
-    landed = patient.landed()
-    assert landed is not None
-    assert len(landed.consumed) == 2
-    kinds = [record.kind for record in landed.records]
+    session = patient.landed()
+    assert session is not None
+    proved("end_beside_batch", records=len(session.records), logs=len(session.consumed))
+    assert len(session.consumed) == 2
+    kinds = [record.kind for record in session.records]
     assert sorted(kinds) == ["batch", "batch", "batch", "end"]
-    assert {record.body for record in landed.records if record.kind == "batch"} == {batch(1), batch(2), batch(3)}
+    assert {record.body for record in session.records if record.kind == "batch"} == {batch(1), batch(2), batch(3)}
 
 
-def test_nothing_blocks_the_hub(make_node: MakeNode, tmp_path: Path) -> None:
+def test_nothing_blocks_the_hub(make_node: MakeNode, tmp_path: Path, proved: Proved) -> None:
     """Syncs of half a second, the consent ledger locked, requests from all sides: a greenlet still runs in time."""
     faults, ticks = tmp_path / "faults", tmp_path / "ticks"
     faults.mkdir()
@@ -118,8 +132,9 @@ def test_nothing_blocks_the_hub(make_node: MakeNode, tmp_path: Path) -> None:
     acknowledged = assert_all_landed(running)
     assert answers <= {204, 503}
     assert 6 <= acknowledged <= 6 * (took_s / 0.5 + 1)  # each sync was slow indeed
-    if ticks.exists():  # absent: the greenlet never waited longer than before
-        assert float(ticks.read_text()) < 0.4
+    longest_s = float(ticks.read_text()) if ticks.exists() else 0.0  # absent: it never waited longer than before
+    proved("hub", acknowledged=acknowledged, longest_wait_s=longest_s)
+    assert longest_s < 0.4
 
 
 def _resident_bytes(pid: int) -> int:
@@ -142,20 +157,51 @@ def _sit(node: Node, number: int, stop: threading.Event) -> int:
     return acknowledged
 
 
+class _Use(NamedTuple):
+    """Of one process, at a moment or the most of several."""
+
+    resident_bytes: int
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def of(cls, pid: int) -> _Use:
+        counts = [sum(1 for _ in Path(f"/proc/{pid}/{name}").iterdir()) for name in ("fd", "task")]
+        return cls(_resident_bytes(pid), *counts)
+
+
+def _most(pid: int, seconds: float) -> _Use:
+    """The most of each while ``seconds`` pass: files are opened and closed with the sessions."""
+    until_s = time.monotonic() + seconds
+    seen = [_Use.of(pid)]
+    while time.monotonic() < until_s:
+        time.sleep(min(0.25, seconds / 10))
+        seen.append(_Use.of(pid))
+    return _Use(*(max(column) for column in zip(*seen, strict=True)))
+
+
 @pytest.mark.timeout(120 + 2 * SOAK_S)
-def test_memory_stays_flat(make_node: MakeNode) -> None:
+def test_memory_files_and_threads_stay_flat(make_node: MakeNode, proved: Proved) -> None:
     node = make_node(RESTARTIX_SEGMENT_MAX_BYTES="2000000", **MANY).start()
     (pid,) = node.worker_pids()
     stop = threading.Event()
     with ThreadPoolExecutor(3) as pool:
         sitting = [pool.submit(_sit, node, 1000 * number, stop) for number in range(3)]
-        time.sleep(SOAK_S / 2)
-        early_bytes = _resident_bytes(pid)
-        time.sleep(SOAK_S / 2)
-        late_bytes = _resident_bytes(pid)
+        time.sleep(SOAK_S / 4)
+        early = _most(pid, SOAK_S / 4)
+        time.sleep(SOAK_S / 4)
+        late = _most(pid, SOAK_S / 4)
         stop.set()
         acknowledged = sum(future.result() for future in sitting)
-    print(f"{acknowledged} batches; {early_bytes} bytes resident after half of them, {late_bytes} at the end")
+    growth = {
+        "memory_growth_bytes": late.resident_bytes - early.resident_bytes,
+        "descriptor_growth": late.descriptors - early.descriptors,
+        "thread_growth": late.threads - early.threads,
+    }
+    proved("soak", seconds=SOAK_S, acknowledged=acknowledged, **growth)
+    print(f"{acknowledged} batches; the most in the second and in the last quarter: {early}, {late}")
     assert acknowledged > 3 * _BATCHES_A_SESSION
     assert node.worker_pids() == [pid]
-    assert late_bytes - early_bytes < _SOAK_GROWTH_MAX_BYTES
+    assert growth["memory_growth_bytes"] < _SOAK_GROWTH_MAX_BYTES
+    assert growth["descriptor_growth"] <= _SOAK_DESCRIPTORS_MAX
+    assert growth["thread_growth"] <= _SOAK_THREADS_MAX
