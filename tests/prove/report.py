@@ -1,7 +1,8 @@
 """The proofs' report: what each has proved, as numbers, in one JSON file.
 
 Every test in this folder adds to a section, by the fixture ``proved``. A section is whatever its tests call it: numbers
-of several tests of one section are added up, anything else is kept as last said. New proofs bring new sections.
+of several tests of one section are added up (of names in ``_max`` the largest is kept), anything else is kept as last
+said. New proofs bring new sections.
 """
 
 from __future__ import annotations
@@ -44,5 +45,9 @@ class Proofs:
 
 def merge(section: dict[str, Any], figures: Mapping[str, Any]) -> None:
     for name, value in figures.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        section[name] = section.get(name, 0) + value if is_number else value
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            section[name] = value
+        elif name.endswith("_max"):
+            section[name] = max(section.get(name, value), value)
+        else:
+            section[name] = section.get(name, 0) + value

@@ -60,7 +60,7 @@ def test_a_rolling_restart_fails_no_retry(make_node: MakeNode, proved: Proved) -
     assert node.terminate() == 0
     acknowledged, lost = landed(running)
     proved("restarts", restarts=RESTARTS, acknowledged=acknowledged, lost=lost, refused=refused, given_up=given_up)
-    proved("restarts", attempts_a_batch_max=str(attempts_max))
+    proved("restarts", attempts_max=attempts_max)
     for portal in running:
         assert not portal.given_up
         assert not portal.refused  # nobody is told of the restart
@@ -132,9 +132,9 @@ def test_nothing_blocks_the_hub(make_node: MakeNode, tmp_path: Path, proved: Pro
     acknowledged = assert_all_landed(running)
     assert answers <= {204, 503}
     assert 6 <= acknowledged <= 6 * (took_s / 0.5 + 1)  # each sync was slow indeed
-    longest_s = float(ticks.read_text()) if ticks.exists() else 0.0  # absent: it never waited longer than before
+    longest_s = float(ticks.read_text()) if ticks.exists() else None  # absent: it never waited longer than before
     proved("hub", acknowledged=acknowledged, longest_wait_s=longest_s)
-    assert longest_s < 0.4
+    assert longest_s is None or longest_s < 0.4
 
 
 def _resident_bytes(pid: int) -> int:
