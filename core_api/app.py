@@ -1,41 +1,82 @@
-"""The Core API's routes. Composition is the caller's: ``wsgi.py`` in production, tests otherwise."""
+"""The Core API's app over its routes. Composition is the caller's: ``wsgi.py`` in production, tests otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import falcon
 
-from core_api import errors
+from core_api import errors, openapi
 from core_api.deps import Deps
 from core_api.middleware import Authentication, Cors, RequestLog
-from core_api.resources import consents, health, organisation, plan_reads, session_reads, treatment_sessions
+from core_api.resources import (
+    consents,
+    console,
+    exercises,
+    form_templates,
+    health,
+    organisation,
+    patient_plans,
+    patients,
+    plan_reads,
+    service_plans,
+    session_marks,
+    session_reads,
+    specialists,
+    treatment_plans,
+    treatment_sessions,
+)
+from core_api.surface import Operation, Route
 
 WsgiApp = falcon.App[falcon.Request, falcon.Response]
 
+_MODULES = (
+    health,
+    exercises,
+    treatment_plans,
+    service_plans,
+    form_templates,
+    specialists,
+    patients,
+    consents,
+    patient_plans,
+    treatment_sessions,
+    plan_reads,
+    session_reads,
+    session_marks,
+    organisation,
+    console,
+)
+ROUTES: tuple[Route, ...] = (
+    *(route for module in _MODULES for route in module.ROUTES),
+    Route(
+        "/openapi.json",
+        lambda deps: health.Description(openapi.document(deps.settings, ROUTES)),
+        {"get": Operation("This document", {200: dict})},
+    ),
+)
 
-def create_app(deps: Deps) -> WsgiApp:
-    """The WSGI app over ``deps``."""
+
+def create_app(deps: Deps, routes: Sequence[Route] = ROUTES) -> WsgiApp:
+    """The WSGI app over ``deps``. Raises ``ValueError`` for a resource whose methods are not those it declares."""
     app: WsgiApp = falcon.App(
         middleware=[
-            RequestLog(),
+            RequestLog(deps.metrics, deps.database),
             Cors(deps.settings.portal_origins),
-            Authentication(deps.verifier),
+            Authentication(deps.verifier, routes),
         ]
     )
+    app.req_options.strip_url_path_trailing_slash = False
     errors.register(app)
-    app.add_route("/healthz", health.Health())
-    app.add_route("/readyz", health.Readiness(deps))
-    app.add_route("/.well-known/jwks.json", health.SessionKeys(deps))
-    plan = "/v1/patient-treatment-plans/{plan_id}"
-    app.add_route(f"{plan}/sessions", treatment_sessions.PlanSessions(deps))
-    app.add_route(f"{plan}/progress", plan_reads.PlanProgress(deps))
-    app.add_route(f"{plan}/analytics", plan_reads.PlanAnalytics(deps))
-    sitting = "/v1/treatment-sessions/{treatment_session_id}"
-    app.add_route(f"{sitting}/exercises", treatment_sessions.SessionExercises(deps))
-    app.add_route(f"{sitting}/complete", treatment_sessions.SessionCompletion(deps))
-    app.add_route(f"{sitting}/skip", treatment_sessions.SessionSkip(deps))
-    app.add_route(f"{sitting}/forms", treatment_sessions.SessionForms(deps))
-    app.add_route("/v1/patients/{patient_id}/consents", consents.PatientConsents(deps))
-    app.add_route("/v1/sessions/{session_id}", session_reads.Session(deps))
-    app.add_route("/v1/sessions/{session_id}/replay", session_reads.SessionReplay(deps))
-    app.add_route("/v1/organisations/{organisation_id}/dashboard", organisation.OrganisationDashboard(deps))
+    for route in routes:
+        resource = route.resource(deps)
+        _check_declared(route, resource)
+        app.add_route(route.path, resource)
     return app
+
+
+def _check_declared(route: Route, resource: object) -> None:
+    """A method nobody declared would be served without a role check and be missing from the document."""
+    served = {name.removeprefix("on_") for name in dir(resource) if name.startswith("on_")}
+    if served != set(route.operations):
+        raise ValueError(f"{route.path}: serves {sorted(served)}, declares {sorted(route.operations)}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -22,10 +22,23 @@ Difficulty = Annotated[int, msgspec.Meta(ge=1, le=10)]
 Sets = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Reps = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+# PostgreSQL stores no NUL; what is sealed could, and is held to the same.
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Notes = Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
+PrescribedCount = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+PlanSessionsTotal = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+FrequencyPerWeek = Annotated[int, msgspec.Meta(ge=1, le=21)]
+Purpose = Literal["biometric", "analytics"]
+Cents = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request body. Unknown fields are refused, so that a misspelt one is noticed."""
+
+
+def _check_once(exercises: Sequence[ReportedExercise | PrescribedExercise]) -> None:
+    if len({each.exercise_id for each in exercises}) != len(exercises):
+        raise ValueError("an exercise is there twice")
 
 
 class OpenSession(Body, frozen=True, kw_only=True):
@@ -60,22 +73,149 @@ class CompleteSession(Body, frozen=True, kw_only=True):
 
     pain_level_after: PainLevel | None = None
     perceived_difficulty: Difficulty | None = None
+    notes: Notes | None = None
     exercises: Annotated[list[ReportedExercise], msgspec.Meta(max_length=100)] = []
     completed_at: Instant | None = None
 
     def __post_init__(self) -> None:
-        if len({each.exercise_id for each in self.exercises}) != len(self.exercises):
-            raise ValueError("an exercise is reported twice")
+        _check_once(self.exercises)
 
 
 class SkipSession(Body, frozen=True, kw_only=True):
     """POST /v1/treatment-sessions/{id}/skip"""
 
+    notes: Notes | None = None
+
+
+class NewExercise(Body, frozen=True, kw_only=True):
+    """POST /v1/exercises. ``movement_profile`` that no profile has: measured from the motion itself."""
+
+    name: Name
+    movement_profile: Name
+    media_id: Name | None = None
+
+
+class ChangeExercise(Body, frozen=True, kw_only=True):
+    """PATCH /v1/exercises/{id}: what is left out stays (RFC 7396)."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    movement_profile: Name | msgspec.UnsetType = msgspec.UNSET
+    media_id: Name | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class PrescribedExercise(Body, frozen=True, kw_only=True):
+    """One exercise of a treatment plan. Its place in the list is its place in the session."""
+
+    exercise_id: Id
+    prescribed_sets: PrescribedCount | None = None
+    prescribed_reps: PrescribedCount | None = None
+    side: Literal["left", "right", "both"] | None = None
+
+
+class NewTreatmentPlan(Body, frozen=True, kw_only=True):
+    """POST /v1/treatment-plans"""
+
+    name: Name
+    exercises: Annotated[list[PrescribedExercise], msgspec.Meta(min_length=1, max_length=100)]
+
+    def __post_init__(self) -> None:
+        _check_once(self.exercises)
+
+
+class ChangeTreatmentPlan(Body, frozen=True, kw_only=True):
+    """PATCH /v1/treatment-plans/{id}: ``exercises`` replaces all of them."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    exercises: Annotated[list[PrescribedExercise], msgspec.Meta(min_length=1, max_length=100)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+
+    def __post_init__(self) -> None:
+        if self.exercises is not msgspec.UNSET:
+            _check_once(self.exercises)
+
+
+class NewServicePlan(Body, frozen=True, kw_only=True):
+    """POST /v1/service-plans"""
+
+    name: Name
+    price_cents: Cents
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+
+
+class NewFormTemplate(Body, frozen=True, kw_only=True):
+    """POST /v1/form-templates. A changed form is a new version."""
+
+    name: Name
+    version: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    purpose: Name | None = None
+    questions: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=200)] = []
+
+
+class NewSpecialist(Body, frozen=True, kw_only=True):
+    """POST /v1/specialists. ``principal_id`` is the identity provider's."""
+
+    principal_id: UUID
+    full_name: Name | None = None
+
+
+class NewPatient(Body, frozen=True, kw_only=True):
+    """POST /v1/patients. ``time_zone`` is an IANA name; days and streaks are counted in it."""
+
+    principal_id: UUID
+    full_name: Name
+    time_zone: Name
+    contact: Name | None = None
+
+
+class ChangePatient(Body, frozen=True, kw_only=True):
+    """PATCH /v1/patients/{id}"""
+
+    full_name: Name | msgspec.UnsetType = msgspec.UNSET
+    contact: Name | msgspec.UnsetType | None = msgspec.UNSET
+    time_zone: Name | msgspec.UnsetType = msgspec.UNSET
+
+
+class AssignPlan(Body, frozen=True, kw_only=True):
+    """POST /v1/patient-treatment-plans. ``started_on`` is today where the patient lives unless it is given; without
+    ``ends_on`` the plan does not expire.
+    """
+
+    patient_id: Id
+    treatment_plan_id: Id
+    sessions_total: PlanSessionsTotal
+    frequency_per_week: FrequencyPerWeek
+    started_on: date | None = None
+    ends_on: date | None = None
+    specialist_id: Id | None = None
+    service_plan_id: Id | None = None
+
+
+class ChangePatientPlan(Body, frozen=True, kw_only=True):
+    """PATCH /v1/patient-treatment-plans/{id}"""
+
+    sessions_total: PlanSessionsTotal | msgspec.UnsetType = msgspec.UNSET
+    frequency_per_week: FrequencyPerWeek | msgspec.UnsetType = msgspec.UNSET
+    ends_on: date | msgspec.UnsetType | None = msgspec.UNSET
+    specialist_id: Id | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class CancelPlan(Body, frozen=True, kw_only=True):
+    """POST /v1/patient-treatment-plans/{id}/cancel"""
+
+    note: Notes | None = None
+
+
+class NewPayment(Body, frozen=True, kw_only=True):
+    """POST /v1/patient-treatment-plans/{id}/payments, in the service plan's currency."""
+
+    amount_cents: Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+
 
 class RecordConsent(Body, frozen=True, kw_only=True):
     """POST /v1/patients/{id}/consents"""
 
-    purpose: Literal["biometric", "analytics"]
+    purpose: Purpose
     granted: bool
     form_id: Id | None = None
 
@@ -93,6 +233,7 @@ AnyBody = TypeVar("AnyBody", bound=Body)
 def read(req: falcon.Request, shape: type[AnyBody], max_bytes: int) -> AnyBody:
     """The request's JSON body as ``shape``; an empty body is ``{}``. Raises ``Problem`` 413, 415, 400 or 422."""
     raw = _raw(req, max_bytes)
+    req.context.body_bytes = raw  # what an Idempotency-Key was given for (``core_api.changes``)
     if raw and (req.content_type or "").split(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported_media_type", "the body must be application/json")
     try:
@@ -148,8 +289,13 @@ def instant(value: datetime | None, field: str, now: datetime, *, allowed: bool)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
+def encode(value: object) -> bytes:
+    """``value`` as the JSON every answer is written in: the same value, the same bytes."""
+    return _encoder.encode(value)
+
+
 def answer(resp: falcon.Response, status: int, value: Mapping[str, Any] | msgspec.Struct) -> None:
     """Give ``value`` as the JSON body."""
     resp.status = status
     resp.content_type = falcon.MEDIA_JSON
-    resp.data = _encoder.encode(value)
+    resp.data = encode(value)

@@ -42,6 +42,10 @@ class Database:
         with self._pool.connection() as connection:
             return connection.execute(query("ping")).fetchone() is not None
 
+    def pool_state(self) -> dict[str, int]:
+        """The pool's figures, by psycopg's names."""
+        return self._pool.get_stats()
+
     def close(self) -> None:
         """Give the connections back to Postgres."""
         self._pool.close()
@@ -52,11 +56,11 @@ def enter_tenant(connection: Connection[Any], organisation_id: int) -> None:
     connection.execute(query("enter_tenant"), {"organisation_id": str(organisation_id)})
 
 
-def open_pool(settings: Settings) -> ConnectionPool[Tx]:
+def open_pool(settings: Settings, url: str, max_connections: int, min_connections: int = 1) -> ConnectionPool[Tx]:
     """The pool, opened without waiting: readiness is ``/readyz``'s matter, not start-up's."""
     milliseconds = int(settings.statement_timeout_s * 1000)
     pool: ConnectionPool[Tx] = ConnectionPool(
-        settings.database_url,
+        url,
         connection_class=Connection[DictRow],
         kwargs={
             "row_factory": dict_row,
@@ -65,10 +69,10 @@ def open_pool(settings: Settings) -> ConnectionPool[Tx]:
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
             f" -c idle_in_transaction_session_timeout={3 * milliseconds} -c timezone=UTC",
         },
-        min_size=1,
-        max_size=settings.pool_max_connections,
+        min_size=min_connections,
+        max_size=max_connections,
         timeout=settings.pool_timeout_s,
-        max_waiting=10 * settings.pool_max_connections,
+        max_waiting=10 * max_connections,
         max_lifetime=1800,
         open=False,
     )

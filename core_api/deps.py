@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from core_api.actions.exercise_session import SessionMaker
 from core_api.database import Database
 from core_api.encryption import ColumnCipher
 from core_api.identity import IdentityVerifier
+from core_api.metrics import Metrics
 from core_api.settings import Settings
 from pipelines.ports.blob_store import BlobStore
 
@@ -25,3 +26,5 @@ class Deps:
     cipher: ColumnCipher
     blobs: BlobStore
     now: Callable[[], datetime]  # aware, UTC
+    metrics: Metrics = field(default_factory=Metrics)
+    console: Database | None = None  # as role restartix_console; None where this service has no such login

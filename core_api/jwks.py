@@ -6,12 +6,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 _DOCUMENT_MAX_BYTES = 262_144
 _KEYS_MAX = 64
+_RSA_MIN_BITS = 2048  # RFC 7518, section 3.3
 _ALGORITHMS = {"OKP": "EdDSA", "RSA": "RS256"}  # a key's type decides its algorithm; the token's header never does
 
 
@@ -63,21 +67,44 @@ class KeySet:
         self._tried_at_s = self._monotonic_s()
         try:
             self._keys = parse(self._read())
-        except (OSError, ValueError, httpx.HTTPError, jwt.PyJWTError) as error:
+        except (OSError, ValueError, httpx.HTTPError) as error:
             if self._keys is None:
                 raise KeysUnavailable("the identity provider's keys cannot be read") from error
 
 
 def parse(document: bytes) -> dict[str, VerificationKey]:
-    """Usable keys of a JWKS document by kid. Raises ``ValueError`` or ``jwt.PyJWTError`` for one that is not."""
+    """Usable keys of a JWKS document by kid. Raises ``ValueError`` for what is none, or too long."""
     if len(document) > _DOCUMENT_MAX_BYTES:
         raise ValueError(f"a key set of more than {_DOCUMENT_MAX_BYTES} bytes")
     keys: dict[str, VerificationKey] = {}
-    for key in jwt.PyJWKSet.from_json(document.decode()).keys[:_KEYS_MAX]:
-        algorithm = _ALGORITHMS.get(key.key_type or "")
-        if key.key_id and algorithm:
-            keys[key.key_id] = VerificationKey(algorithm, key)
+    try:
+        told = msgspec.json.decode(document)
+    except msgspec.DecodeError as error:
+        raise ValueError("a key set that is not JSON") from error
+    found = told.get("keys") if isinstance(told, dict) else None
+    if not isinstance(found, list):
+        raise ValueError("a key set without keys")
+    for jwk in found[:_KEYS_MAX]:
+        usable = _usable(jwk) if isinstance(jwk, dict) else None
+        if usable is not None:
+            keys[jwk["kid"]] = usable
     return keys
+
+
+def _usable(jwk: dict[str, Any]) -> VerificationKey | None:
+    """A key to verify signatures with; None for one that is for something else, weak, or not understood."""
+    algorithm = _ALGORITHMS.get(str(jwk.get("kty")))
+    if algorithm is None or jwk.get("alg", algorithm) != algorithm or jwk.get("use", "sig") != "sig":
+        return None
+    if not (isinstance(jwk.get("kid"), str) and jwk["kid"]):
+        return None
+    try:
+        key = jwt.PyJWK(jwk, algorithm)
+    except jwt.PyJWTError:
+        return None
+    if isinstance(key.key, RSAPublicKey) and key.key.key_size < _RSA_MIN_BITS:
+        return None
+    return VerificationKey(algorithm, key)
 
 
 def reader(source: str) -> Callable[[], bytes]:

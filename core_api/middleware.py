@@ -1,4 +1,4 @@
-"""What every request goes through: an id, CORS, security headers, authentication, and one structured log line.
+"""What every request goes through: an id, CORS, security headers, authentication and role, metrics, and one log line.
 
 A log line has the route, never the query string; a principal id, never a name, a token or a body.
 """
@@ -10,21 +10,38 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import falcon
 import structlog
 
 from core_api.audit import Author
-from core_api.identity import Actor, IdentityVerifier
+from core_api.database import Database
+from core_api.identity import Actor, Console, IdentityVerifier, check_role
+from core_api.metrics import Metrics
+from core_api.surface import Operation, Route
 
 log = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
+_SECURITY_HEADERS = {  # OWASP's list for an API that answers with JSON alone
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
 class RequestLog:
-    """Gives the request an id (the caller's ``X-Request-Id`` if it is a plain one) and logs its outcome."""
+    """Gives the request an id (the caller's ``X-Request-Id`` if it is a plain one), logs and counts its outcome."""
+
+    def __init__(self, metrics: Metrics, database: Database) -> None:
+        self._metrics = metrics
+        self._database = database
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         given = req.get_header("X-Request-Id") or ""
@@ -32,40 +49,54 @@ class RequestLog:
         req.context.began_s = time.perf_counter()
         req.context.problem_code = None
         resp.set_header("X-Request-Id", req.context.request_id)
-        resp.set_header("Cache-Control", "no-store")
-        resp.set_header("X-Content-Type-Options", "nosniff")
-        resp.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        resp.set_headers(_SECURITY_HEADERS)
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
-        actor: Actor | None = getattr(req.context, "actor", None)
+        actor: Actor | Console | None = getattr(req.context, "actor", None)
+        status, code = falcon.http_status_to_code(resp.status), req.context.problem_code
+        duration_s = time.perf_counter() - req.context.began_s
+        self._metrics.observe(req.uri_template, req.method, status, code, duration_s)
+        self._metrics.watch(self._database.pool_state())
         log.info(
             "request",
             request_id=req.context.request_id,
             method=req.method,
             route=req.uri_template,
-            status=falcon.http_status_to_code(resp.status),
-            code=req.context.problem_code,
-            duration_ms=round((time.perf_counter() - req.context.began_s) * 1000, 1),
-            organisation_id=actor.organisation_id if actor else None,
+            status=status,
+            code=code,
+            duration_ms=round(duration_s * 1000, 1),
+            organisation_id=actor.organisation_id if isinstance(actor, Actor) else None,
             principal_id=str(actor.principal_id) if actor else None,
             role=actor.role if actor else None,
         )
 
 
 class Authentication:
-    """Every route needs an identity token but those whose resource says ``is_public = True``."""
+    """Every operation needs an identity token with one of its roles, but those that declare none."""
 
-    def __init__(self, verifier: IdentityVerifier) -> None:
+    def __init__(self, verifier: IdentityVerifier, routes: Sequence[Route]) -> None:
         self._verifier = verifier
+        self._operations: dict[tuple[str, str], Operation] = {
+            (route.path, method.upper()): operation
+            for route in routes
+            for method, operation in route.operations.items()
+        }
 
     def process_resource(
         self, req: falcon.Request, resp: falcon.Response, resource: object, params: dict[str, str]
     ) -> None:
-        if req.method == "OPTIONS" or getattr(resource, "is_public", False):
-            return
-        req.context.actor = self._verifier.authenticate(req.get_header("Authorization"))
+        operation = self._operations.get((req.uri_template or "", req.method))
+        if operation is None or not operation.roles:
+            return  # public, a preflight, or a method no resource has: create_app saw to it that these are all
+        caller = self._verifier.authenticate(req.get_header("Authorization"))
+        req.context.actor = caller
+        check_role(caller, operation.roles)
+
+
+_EXPOSED = "X-Request-Id, Retry-After, ETag, Location, Content-Location, Link, Idempotent-Replayed"
+_ACCEPTED = "Authorization, Content-Type, X-Request-Id, Idempotency-Key, If-Match, If-None-Match"
 
 
 class Cors:
@@ -82,11 +113,11 @@ class Cors:
         if origin not in self._origins:
             return
         resp.set_header("Access-Control-Allow-Origin", origin)
-        resp.set_header("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+        resp.set_header("Access-Control-Expose-Headers", _EXPOSED)
         allowed = resp.get_header("Allow")
         if req.method == "OPTIONS" and req.get_header("Access-Control-Request-Method") and allowed:
             resp.set_header("Access-Control-Allow-Methods", allowed)
-            resp.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id")
+            resp.set_header("Access-Control-Allow-Headers", _ACCEPTED)
             resp.set_header("Access-Control-Max-Age", "86400")
 
 

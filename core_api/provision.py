@@ -87,6 +87,7 @@ class PatientPlanSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     sessions_total: Count
     frequency_per_week: Annotated[int, msgspec.Meta(ge=1, le=21)]
     started_on: date
+    ends_on: date | None = None
     specialist: UUID | None = None
     service_plan: Name | None = None
     paid_cents: Cents | None = None
@@ -261,6 +262,7 @@ def _patient_plan(
         "sessions_total": spec.sessions_total,
         "frequency_per_week": spec.frequency_per_week,
         "started_on": spec.started_on,
+        "ends_on": spec.ends_on,
     }
     plan_id, created = work.ensure("patient_treatment_plan", "core.patient_treatment_plans", values)
     if created and spec.paid_cents is not None and service_plan_id is not None:

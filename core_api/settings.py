@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from pipelines.environment import flag, number, origins, required, whole_number
+from core_api.identity import CONSOLE, ROLES, TokenRules
+from pipelines.environment import SettingInvalid, flag, number, origins, required, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Settings:
     identity_jwks: str  # RESTARTIX_IDENTITY_JWKS: path or URL of the identity provider's public keys
     key_file: str  # RESTARTIX_KEY_FILE: path of the master keys for column encryption
     token_issuer: str = "restartix-core-api"  # RESTARTIX_TOKEN_ISSUER: `iss` of session tokens
-    identity_issuer: str | None = None  # RESTARTIX_IDENTITY_ISSUER: demanded `iss` of identity tokens, if given
+    console_database_url: str | None = None  # RESTARTIX_CONSOLE_DATABASE_URL: a login of restartix_console, if any
+    identity: TokenRules = field(default_factory=TokenRules)  # RESTARTIX_IDENTITY_*
     portal_origins: tuple[str, ...] = ()  # RESTARTIX_PORTAL_ORIGINS: comma separated
     allow_backdated_starts: bool = False  # RESTARTIX_ALLOW_BACKDATED_STARTS: 1 on a local stack only
     pool_max_connections: int = 10  # RESTARTIX_POOL_MAX_CONNECTIONS: a worker
@@ -38,7 +40,7 @@ class Settings:
             identity_jwks=required(environ, "RESTARTIX_IDENTITY_JWKS"),
             key_file=required(environ, "RESTARTIX_KEY_FILE"),
             token_issuer=environ.get("RESTARTIX_TOKEN_ISSUER") or "restartix-core-api",
-            identity_issuer=environ.get("RESTARTIX_IDENTITY_ISSUER") or None,
+            identity=_identity(environ),
             portal_origins=origins(environ, "RESTARTIX_PORTAL_ORIGINS"),
             allow_backdated_starts=flag(environ, "RESTARTIX_ALLOW_BACKDATED_STARTS"),
             pool_max_connections=whole_number(environ, "RESTARTIX_POOL_MAX_CONNECTIONS", 1, 200, 10),
@@ -46,4 +48,32 @@ class Settings:
             statement_timeout_s=number(environ, "RESTARTIX_STATEMENT_TIMEOUT_S", 0.1, 300, 10),
             body_max_bytes=whole_number(environ, "RESTARTIX_BODY_MAX_BYTES", 1024, 16_777_216, 65_536),
             replay_url_s=whole_number(environ, "RESTARTIX_REPLAY_URL_S", 10, 3600, 300),
+            console_database_url=environ.get("RESTARTIX_CONSOLE_DATABASE_URL") or None,
         )
+
+
+def _identity(environ: Mapping[str, str]) -> TokenRules:
+    """What identity tokens look like: the local issuer's by default, Clerk's and others' by claim names."""
+    usual = TokenRules()
+    parties = environ.get("RESTARTIX_IDENTITY_AUTHORISED_PARTIES", "")
+    return TokenRules(
+        issuer=environ.get("RESTARTIX_IDENTITY_ISSUER") or None,
+        audience=environ.get("RESTARTIX_IDENTITY_AUDIENCE") or usual.audience,
+        principal_claim=environ.get("RESTARTIX_IDENTITY_PRINCIPAL_CLAIM") or usual.principal_claim,
+        organisation_claim=environ.get("RESTARTIX_IDENTITY_ORGANISATION_CLAIM") or usual.organisation_claim,
+        role_claim=environ.get("RESTARTIX_IDENTITY_ROLE_CLAIM") or usual.role_claim,
+        roles=_roles(environ.get("RESTARTIX_IDENTITY_ROLES", "")) or usual.roles,
+        authorised_parties=tuple(part.strip() for part in parties.split(",") if part.strip()),
+    )
+
+
+def _roles(text: str) -> dict[str, str]:
+    """``org:physio=specialist,org:boss=manager``: the provider's word for a role = ours."""
+    roles = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        theirs, separator, ours = (each.strip() for each in part.rpartition("="))
+        if not (separator and theirs and ours in {*ROLES, CONSOLE}):
+            known = ", ".join(sorted({*ROLES, CONSOLE}))
+            raise SettingInvalid(f"RESTARTIX_IDENTITY_ROLES: {part!r} is not a word=role, role one of {known}")
+        roles[theirs] = ours
+    return roles

@@ -20,6 +20,7 @@ from core_api.encryption import ColumnCipher
 from core_api.identity import IdentityVerifier
 from core_api.jwks import KeySet, reader
 from core_api.logs import configure_logging
+from core_api.retag import Retagger
 from core_api.settings import Settings
 from core_api.tokens import SigningKey
 from pipelines.adapters.key_file import KeyFile
@@ -37,13 +38,20 @@ def profile_json(name: str) -> str | None:
         return None
 
 
+def _console(settings: Settings) -> Database | None:
+    """Seldom asked, so it keeps no connection."""
+    url = settings.console_database_url
+    return None if url is None else Database(open_pool(settings, url, max_connections=2, min_connections=0))
+
+
 def build(environ: Mapping[str, str]) -> Deps:
     """Everything the app needs, from the environment. Raises ``SettingInvalid`` and what the named files raise."""
     settings, s3 = Settings.from_env(environ), S3Settings.from_env(environ)
     return Deps(
         settings=settings,
-        database=Database(open_pool(settings)),
-        verifier=IdentityVerifier(KeySet(reader(settings.identity_jwks), time.monotonic), settings.identity_issuer),
+        database=Database(open_pool(settings, settings.database_url, settings.pool_max_connections)),
+        console=_console(settings),
+        verifier=IdentityVerifier(KeySet(reader(settings.identity_jwks), time.monotonic), settings.identity),
         sessions=SessionMaker(
             signing_key=SigningKey.from_pem(Path(settings.session_signing_key).read_bytes()),
             token_issuer=settings.token_issuer,
@@ -59,7 +67,9 @@ def build(environ: Mapping[str, str]) -> Deps:
 def get_app() -> WsgiApp:
     """The app over this process's environment."""
     configure_logging()
-    return create_app(build(os.environ))
+    deps = build(os.environ)
+    Retagger(deps.database, deps.blobs).start()
+    return create_app(deps)
 
 
 app = get_app()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core_api import access, audit
+from core_api.actions.catalogue import reference_missing
 from core_api.database import Row, Tx, every, one, the
-from core_api.errors import Problem
 from core_api.identity import Actor
 
 ENTITY = "core.consents"
@@ -33,7 +33,7 @@ def record_consent(
     """
     patient = access.patient(tx, actor, patient_id, lock=True)
     if form_id is not None and one(tx, "form_of_patient", {"form_id": form_id, "patient_id": patient_id}) is None:
-        raise Problem(422, "form_not_found", "form_id: no such form of this patient")
+        raise reference_missing("form_id", "form of this patient")
     for row in every(tx, "consent_state", {"patient_id": patient_id}):
         if row["purpose"] == purpose and row["granted"] == is_granted:
             return row, False
@@ -55,11 +55,12 @@ def record_consent(
 
 
 def consents(tx: Tx, actor: Actor, patient_id: int) -> Row:
-    """The state of each purpose and the ledger behind it, newest first. Raises ``Problem`` 404."""
+    """The state of each purpose and the ledger's row it comes from. Raises ``Problem`` 404."""
     access.patient(tx, actor, patient_id, lock=False)
-    now_granted = granted(tx, patient_id)
+    latest = every(tx, "consent_state", {"patient_id": patient_id})
+    now_granted = {row["purpose"] for row in latest if row["granted"]}
     return {
         "patient_id": patient_id,
         "purposes": {purpose: purpose in now_granted for purpose in ("biometric", "analytics")},
-        "ledger": every(tx, "consent_ledger", {"patient_id": patient_id}),
+        "latest": latest,
     }

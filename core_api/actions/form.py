@@ -1,4 +1,4 @@
-"""Submitting a form: the patient's answers, sealed."""
+"""Submitting a form and reading it again: the patient's answers, sealed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from core_api import access, audit
+from core_api.actions.catalogue import reference_missing
 from core_api.database import Row, Tx, one, run, the
 from core_api.encryption import ColumnCipher, Place
-from core_api.errors import Problem
 from core_api.identity import Actor
 
 ENTITY = "core.forms"
@@ -31,7 +31,7 @@ def submit_form(
     """Store the answers and give back their reference. Raises ``Problem`` 404, or 422 for an unknown template."""
     sitting = access.treatment_session(tx, actor, treatment_session_id, lock=False)
     if one(tx, "form_template", {"form_template_id": form_template_id}) is None:
-        raise Problem(422, "form_template_not_found", "form_template_id: no such form template")
+        raise reference_missing("form_template_id", "form template")
     form = the(
         tx,
         "insert_form",
@@ -48,3 +48,11 @@ def submit_form(
     run(tx, "seal_form", {"form_id": form["id"], "responses_encrypted": sealed})
     audit.record(tx, author, "form.submit", ENTITY, form["id"], treatment_session_id=treatment_session_id)
     return {"id": form["id"], "form_template_id": form_template_id, "submitted_at": form["submitted_at"]}
+
+
+def opened(tx: Tx, cipher: ColumnCipher, row: Row) -> Row:
+    """A row of ``list_forms.sql`` with its answers opened; None where there are none any more."""
+    text = cipher.unseal(tx, row["responses_encrypted"], Place(row["organisation_id"], COLUMN, str(row["id"])))
+    responses = None if text is None else msgspec.json.decode(text)
+    hidden = ("organisation_id", "responses_encrypted")
+    return {**{name: value for name, value in row.items() if name not in hidden}, "responses": responses}

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from core_api import access, audit
+from core_api import access, audit, conditional
 from core_api.bodies import CompleteSession, ReportedExercise
 from core_api.database import Row, Tx, every, one, run, the
+from core_api.encryption import ColumnCipher, Place
 from core_api.errors import Problem
 from core_api.identity import Actor
 
 ENTITY = "core.patient_session_completions"
+NOTES = "core.patient_session_completions.notes_encrypted"
+_HIDDEN = ("organisation_id", "patient_id", "principal_id", "treatment_plan_id", "notes_encrypted")
+
+
+def treatment_session(tx: Tx, actor: Actor, cipher: ColumnCipher, treatment_session_id: int) -> Row:
+    """The session's representation, with what its plan prescribes, in order. Raises ``Problem`` 404."""
+    return _represent(tx, cipher, access.treatment_session(tx, actor, treatment_session_id, lock=False))
 
 
 def open_session(
     tx: Tx,
     actor: Actor,
     author: audit.Author,
-    plan_id: int,
+    cipher: ColumnCipher,
     *,
+    plan_id: int,
     pain_level_before: int | None,
     started_at: datetime,
     now: datetime,
 ) -> tuple[Row, bool]:
     """The plan's treatment session in progress, and whether it was opened now. Raises ``Problem`` 404 or 409."""
     plan = access.plan(tx, actor, plan_id, lock=True)
-    if plan["status"] != "active":
-        raise Problem(409, "plan_not_active", f"the plan is {plan['status']}")
-    exercises = every(tx, "prescribed_exercises", {"treatment_plan_id": plan["treatment_plan_id"]})
-    session = one(tx, "treatment_session_in_progress", {"plan_id": plan_id})
-    if session is not None:
-        return {**session, "exercises": exercises}, False
-    session = the(
+    _check_active(plan, now)
+    found = one(tx, "treatment_session_in_progress", {"plan_id": plan_id})
+    if found is not None:
+        return treatment_session(tx, actor, cipher, found["id"]), False
+    made = the(
         tx,
         "insert_treatment_session",
         {
@@ -45,25 +53,24 @@ def open_session(
             "now": now,
         },
     )
-    audit.record(tx, author, "treatment_session.open", ENTITY, session["id"], plan_id=plan_id)
-    return {**session, "exercises": exercises}, True
+    audit.record(tx, author, "treatment_session.open", ENTITY, made["id"], plan_id=plan_id)
+    return treatment_session(tx, actor, cipher, made["id"]), True
 
 
 def complete_session(
     tx: Tx,
     actor: Actor,
     author: audit.Author,
+    cipher: ColumnCipher,
+    *,
     treatment_session_id: int,
     report: CompleteSession,
-    *,
+    if_match: str,
     completed_at: datetime,
     now: datetime,
 ) -> Row:
-    """Complete it, or, where it is completed already, say so again. Raises ``Problem`` 404, 409 or 422."""
-    session = access.treatment_session(tx, actor, treatment_session_id, lock=True)
-    if session["status"] == "completed":
-        return _state(tx, actor, treatment_session_id)
-    _check_in_progress(session)
+    """Complete a session in progress. Raises ``Problem`` 404, 409, 412 or 422."""
+    session = _locked(tx, actor, cipher, treatment_session_id, if_match)
     if completed_at < session["started_at"]:
         raise Problem(422, "time_out_of_range", "completed_at: before the treatment session started")
     _record_exercises(tx, session, report.exercises, now)
@@ -74,21 +81,29 @@ def complete_session(
         "pain_level_after": report.pain_level_after,
         "perceived_difficulty": report.perceived_difficulty,
         "duration_seconds": int((completed_at - session["started_at"]).total_seconds()),
+        "notes_encrypted": _sealed(tx, cipher, session, report.notes),
     }
     run(tx, "finish_treatment_session", parameters)
     plan = _count(tx, session, completed=1, skipped=0, ended_at=completed_at)
     audit.record(
         tx, author, "treatment_session.complete", ENTITY, treatment_session_id, plan_id=plan["id"], plan=plan["status"]
     )
-    return _state(tx, actor, treatment_session_id)
+    return treatment_session(tx, actor, cipher, treatment_session_id)
 
 
-def skip_session(tx: Tx, actor: Actor, author: audit.Author, treatment_session_id: int, *, now: datetime) -> Row:
-    """Skip it, or, where it is skipped already, say so again. Raises ``Problem`` 404 or 409."""
-    session = access.treatment_session(tx, actor, treatment_session_id, lock=True)
-    if session["status"] == "skipped":
-        return _state(tx, actor, treatment_session_id)
-    _check_in_progress(session)
+def skip_session(
+    tx: Tx,
+    actor: Actor,
+    author: audit.Author,
+    cipher: ColumnCipher,
+    *,
+    treatment_session_id: int,
+    notes: str | None,
+    if_match: str,
+    now: datetime,
+) -> Row:
+    """Skip a session in progress. Raises ``Problem`` 404, 409 or 412."""
+    session = _locked(tx, actor, cipher, treatment_session_id, if_match)
     parameters: dict[str, Any] = {
         "treatment_session_id": treatment_session_id,
         "status": "skipped",
@@ -96,18 +111,46 @@ def skip_session(tx: Tx, actor: Actor, author: audit.Author, treatment_session_i
         "pain_level_after": None,
         "perceived_difficulty": None,
         "duration_seconds": None,
+        "notes_encrypted": _sealed(tx, cipher, session, notes),
     }
     run(tx, "finish_treatment_session", parameters)
     plan = _count(tx, session, completed=0, skipped=1, ended_at=now)
     audit.record(
         tx, author, "treatment_session.skip", ENTITY, treatment_session_id, plan_id=plan["id"], plan=plan["status"]
     )
-    return _state(tx, actor, treatment_session_id)
+    return treatment_session(tx, actor, cipher, treatment_session_id)
 
 
-def _check_in_progress(session: Row) -> None:
+def _check_active(plan: Row, now: datetime) -> None:
+    """An end day holds from the next midnight on, before the nightly run has written it down."""
+    if plan["status"] != "active":
+        raise Problem(409, "plan_not_active", f"the plan is {plan['status']}")
+    if plan["ends_on"] is not None and now.astimezone(ZoneInfo(plan["time_zone"])).date() > plan["ends_on"]:
+        raise Problem(409, "plan_not_active", f"the plan ended on {plan['ends_on']}")
+
+
+def _locked(tx: Tx, actor: Actor, cipher: ColumnCipher, treatment_session_id: int, if_match: str) -> Row:
+    """The session in progress, as the caller saw it, held to the transaction's end."""
+    session = access.treatment_session(tx, actor, treatment_session_id, lock=True)
+    # What is over is over, whichever state of it the caller saw; reading it again would not help.
     if session["status"] != "in_progress":
         raise Problem(409, "session_not_in_progress", f"the treatment session is {session['status']}")
+    conditional.check(if_match, _represent(tx, cipher, session))
+    return session
+
+
+def _represent(tx: Tx, cipher: ColumnCipher, row: Row) -> Row:
+    place = Place(row["organisation_id"], NOTES, str(row["id"]))
+    return {
+        **{name: value for name, value in row.items() if name not in _HIDDEN},
+        "notes": cipher.unseal(tx, row["notes_encrypted"], place),
+        "exercises": every(tx, "prescribed_exercises", {"treatment_plan_id": row["treatment_plan_id"]}),
+    }
+
+
+def _sealed(tx: Tx, cipher: ColumnCipher, session: Row, notes: str | None) -> bytes | None:
+    place = Place(session["organisation_id"], NOTES, str(session["id"]))
+    return None if notes is None else cipher.seal(tx, notes, place)
 
 
 def _record_exercises(tx: Tx, session: Row, reported: list[ReportedExercise], now: datetime) -> None:
@@ -136,9 +179,3 @@ def _count(tx: Tx, session: Row, *, completed: int, skipped: int, ended_at: date
     plan_id = session["patient_treatment_plan_id"]
     parameters = {"plan_id": plan_id, "completed": completed, "skipped": skipped, "ended_at": ended_at}
     return {"id": plan_id, **the(tx, "count_finished_session", parameters)}
-
-
-def _state(tx: Tx, actor: Actor, treatment_session_id: int) -> Row:
-    row = access.treatment_session(tx, actor, treatment_session_id, lock=False)
-    hidden = ("organisation_id", "patient_id", "principal_id", "treatment_plan_id")
-    return {name: value for name, value in row.items() if name not in hidden}

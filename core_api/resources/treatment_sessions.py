@@ -1,39 +1,152 @@
-"""Routes of a treatment session: open, start an exercise, complete, skip, submit a form."""
+"""Routes of a treatment session: open, start an exercise, complete, skip, submit and read its forms."""
 
 from __future__ import annotations
 
-import falcon
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
-from core_api import bodies
+import falcon
+import msgspec
+
+from core_api import access, bodies, conditional
 from core_api.actions import exercise_session, form, treatment_session
-from core_api.bodies import answer, instant, path_id
+from core_api.bodies import Id, answer, instant, path_id
+from core_api.changes import Done, change
+from core_api.conditional import answer_tagged
+from core_api.database import Tx, every
 from core_api.deps import Deps
 from core_api.identity import require
 from core_api.middleware import author
+from core_api.pagination import Paged, give, page
+from core_api.resources.treatment_plans import Prescribed
+from core_api.surface import PATIENT, SPECIALIST, Answer, Operation, PageQuery, Route, parameters
+
+Status = Literal["in_progress", "completed", "skipped"]
+SessionNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
+class TreatmentSessionEntry(Answer, frozen=True, kw_only=True):
+    """One sitting. Pain 0..10, difficulty 1..10; unknown is null. An exercise only started is not completed."""
+
+    id: int
+    patient_treatment_plan_id: int
+    session_number: int
+    status: Status
+    started_at: datetime
+    completed_at: datetime | None
+    pain_level_before: int | None
+    pain_level_after: int | None
+    perceived_difficulty: int | None
+    exercises_completed: int | None
+    exercises_total: int | None
+    duration_seconds: int | None
+
+
+class TreatmentSession(TreatmentSessionEntry, frozen=True, kw_only=True):
+    """One sitting with its notes and what its plan prescribes, in order."""
+
+    notes: str | None
+    exercises: list[Prescribed]
+
+
+class Capture(Answer, frozen=True, kw_only=True):
+    """What may be captured: where false, the camera or the player's events stay off."""
+
+    pose: bool
+    media: bool
+
+
+class ExerciseToDo(Answer, frozen=True, kw_only=True):
+    """The exercise that was started."""
+
+    id: int
+    name: str
+    media_id: str | None
+    prescribed_sets: int | None
+    prescribed_reps: int | None
+    side: Literal["left", "right", "both"] | None
+
+
+class StartedExercise(Answer, frozen=True, kw_only=True):
+    """What streaming takes: the session, its token, the home node's URL, and where to go on from."""
+
+    session_id: UUID
+    token: str
+    token_expires_at: datetime
+    ingest_url: str
+    elapsed_ms: int
+    capture: Capture
+    started_at: datetime
+    exercise_log_id: int
+    exercise: ExerciseToDo
+
+
+class SubmittedForm(Answer, frozen=True, kw_only=True):
+    """Where the answers are kept."""
+
+    id: int
+    form_template_id: int
+    submitted_at: datetime
+
+
+class FormAnswers(Answer, frozen=True, kw_only=True):
+    """A submitted form; ``responses`` is null where they were erased."""
+
+    id: int
+    form_template_id: int
+    form_template_name: str
+    form_template_version: int
+    submitted_at: datetime
+    responses: dict[str, Any] | None
 
 
 class PlanSessions:
-    """POST /v1/patient-treatment-plans/{plan_id}/sessions: open, or find the one in progress."""
+    """GET and POST /v1/patient-treatment-plans/{plan_id}/sessions"""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
 
+    def on_get(self, req: falcon.Request, resp: falcon.Response, plan_id: str) -> None:
+        actor, asked = require(req), page(parameters(req, PageQuery), "treatment-sessions", SessionNumber)
+        with self._deps.database.tenant(actor.organisation_id) as tx:
+            plan = access.plan(tx, actor, path_id(plan_id, "patient_treatment_plan"), lock=False)
+            values = {"plan_id": plan["id"], "before": asked.after, "fetch": asked.fetch}
+            rows = every(tx, "list_treatment_sessions", values)
+        answer(resp, 200, give(req, resp, asked, rows, key=lambda row: row["session_number"], item=dict))
+
     def on_post(self, req: falcon.Request, resp: falcon.Response, plan_id: str) -> None:
-        actor = require(req, "patient", "specialist")
-        settings, now = self._deps.settings, self._deps.now()
+        actor, settings, now = require(req), self._deps.settings, self._deps.now()
         body = bodies.read(req, bodies.OpenSession, settings.body_max_bytes)
         started_at = instant(body.started_at, "started_at", now, allowed=settings.allow_backdated_starts)
-        with self._deps.database.tenant(actor.organisation_id) as tx:
+
+        def work(tx: Tx) -> Done:
             session, created = treatment_session.open_session(
                 tx,
                 actor,
                 author(req),
-                path_id(plan_id, "patient_treatment_plan"),
+                self._deps.cipher,
+                plan_id=path_id(plan_id, "patient_treatment_plan"),
                 pain_level_before=body.pain_level_before,
                 started_at=started_at,
                 now=now,
             )
-        answer(resp, 201 if created else 200, {k: v for k, v in session.items() if k != "organisation_id"})
+            return Done(201 if created else 200, session, location=_place(session))
+
+        change(self._deps, req, resp, actor, work)
+
+
+class OneTreatmentSession:
+    """GET /v1/treatment-sessions/{treatment_session_id}"""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, treatment_session_id: str) -> None:
+        actor, wanted = require(req), path_id(treatment_session_id, "treatment_session")
+        with self._deps.database.tenant(actor.organisation_id) as tx:
+            session = treatment_session.treatment_session(tx, actor, self._deps.cipher, wanted)
+        answer_tagged(req, resp, session)
 
 
 class SessionExercises:
@@ -43,11 +156,11 @@ class SessionExercises:
         self._deps = deps
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, treatment_session_id: str) -> None:
-        actor = require(req, "patient", "specialist")
-        settings, now = self._deps.settings, self._deps.now()
+        actor, settings, now = require(req), self._deps.settings, self._deps.now()
         body = bodies.read(req, bodies.StartExercise, settings.body_max_bytes)
         started_at = instant(body.started_at, "started_at", now, allowed=settings.allow_backdated_starts)
-        with self._deps.database.tenant(actor.organisation_id) as tx:
+
+        def work(tx: Tx) -> Done:
             started = exercise_session.start_exercise(
                 tx,
                 actor,
@@ -58,7 +171,9 @@ class SessionExercises:
                 started_at=started_at,
                 now=now,
             )
-        answer(resp, 201 if started.created else 200, started.answer)
+            return Done(201 if started.created else 200, started.answer, is_tagged=False)
+
+        change(self._deps, req, resp, actor, work)
 
 
 class SessionCompletion:
@@ -68,21 +183,26 @@ class SessionCompletion:
         self._deps = deps
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, treatment_session_id: str) -> None:
-        actor = require(req, "patient", "specialist")
+        actor, if_match = require(req), conditional.given(req)
         settings, now = self._deps.settings, self._deps.now()
         body = bodies.read(req, bodies.CompleteSession, settings.body_max_bytes)
         completed_at = instant(body.completed_at, "completed_at", now, allowed=settings.allow_backdated_starts)
-        with self._deps.database.tenant(actor.organisation_id) as tx:
+
+        def work(tx: Tx) -> Done:
             session = treatment_session.complete_session(
                 tx,
                 actor,
                 author(req),
-                path_id(treatment_session_id, "treatment_session"),
-                body,
+                self._deps.cipher,
+                treatment_session_id=path_id(treatment_session_id, "treatment_session"),
+                report=body,
+                if_match=if_match,
                 completed_at=completed_at,
                 now=now,
             )
-        answer(resp, 200, session)
+            return Done(200, session, location=_place(session))
+
+        change(self._deps, req, resp, actor, work)
 
 
 class SessionSkip:
@@ -92,25 +212,52 @@ class SessionSkip:
         self._deps = deps
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, treatment_session_id: str) -> None:
-        actor = require(req, "patient", "specialist")
-        bodies.read(req, bodies.SkipSession, self._deps.settings.body_max_bytes)
-        with self._deps.database.tenant(actor.organisation_id) as tx:
+        actor, if_match, now = require(req), conditional.given(req), self._deps.now()
+        body = bodies.read(req, bodies.SkipSession, self._deps.settings.body_max_bytes)
+
+        def work(tx: Tx) -> Done:
             session = treatment_session.skip_session(
-                tx, actor, author(req), path_id(treatment_session_id, "treatment_session"), now=self._deps.now()
+                tx,
+                actor,
+                author(req),
+                self._deps.cipher,
+                treatment_session_id=path_id(treatment_session_id, "treatment_session"),
+                notes=body.notes,
+                if_match=if_match,
+                now=now,
             )
-        answer(resp, 200, session)
+            return Done(200, session, location=_place(session))
+
+        change(self._deps, req, resp, actor, work)
 
 
 class SessionForms:
-    """POST /v1/treatment-sessions/{treatment_session_id}/forms"""
+    """GET and POST /v1/treatment-sessions/{treatment_session_id}/forms"""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
 
-    def on_post(self, req: falcon.Request, resp: falcon.Response, treatment_session_id: str) -> None:
-        actor = require(req, "patient", "specialist")
-        body = bodies.read(req, bodies.SubmitForm, self._deps.settings.body_max_bytes)
+    def on_get(self, req: falcon.Request, resp: falcon.Response, treatment_session_id: str) -> None:
+        actor, asked = require(req), page(parameters(req, PageQuery), "forms", Id)
         with self._deps.database.tenant(actor.organisation_id) as tx:
+            wanted = path_id(treatment_session_id, "treatment_session")
+            sitting = access.treatment_session(tx, actor, wanted, lock=False)
+            values = {"treatment_session_id": sitting["id"], "after": asked.after, "fetch": asked.fetch}
+            found = give(
+                req,
+                resp,
+                asked,
+                every(tx, "list_forms", values),
+                key=lambda row: row["id"],
+                item=lambda row: form.opened(tx, self._deps.cipher, row),
+            )
+        answer(resp, 200, found)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, treatment_session_id: str) -> None:
+        actor, now = require(req), self._deps.now()
+        body = bodies.read(req, bodies.SubmitForm, self._deps.settings.body_max_bytes)
+
+        def work(tx: Tx) -> Done:
             submitted = form.submit_form(
                 tx,
                 actor,
@@ -119,6 +266,116 @@ class SessionForms:
                 treatment_session_id=path_id(treatment_session_id, "treatment_session"),
                 form_template_id=body.form_template_id,
                 responses=body.responses,
-                now=self._deps.now(),
+                now=now,
             )
-        answer(resp, 201, submitted)
+            return Done(201, submitted, is_tagged=False)
+
+        change(self._deps, req, resp, actor, work)
+
+
+def _place(session: dict[str, Any]) -> str:
+    return f"/v1/treatment-sessions/{session['id']}"
+
+
+_WHO = (PATIENT, SPECIALIST)
+_MISSING = ("treatment_session_not_found",)
+_TIMES = ("backdating_not_allowed", "time_out_of_range")
+_ONE = "/v1/treatment-sessions/{treatment_session_id}"
+
+ROUTES = (
+    Route(
+        "/v1/patient-treatment-plans/{plan_id}/sessions",
+        PlanSessions,
+        {
+            "get": Operation(
+                "The plan's treatment sessions, newest first",
+                {200: Paged[TreatmentSessionEntry]},
+                roles=_WHO,
+                query=PageQuery,
+                refusals=("patient_treatment_plan_not_found",),
+            ),
+            "post": Operation(
+                "Open a treatment session, or find the one in progress",
+                {200: TreatmentSession, 201: TreatmentSession},
+                roles=_WHO,
+                body=bodies.OpenSession,
+                refusals=("patient_treatment_plan_not_found", "plan_not_active", *_TIMES),
+                is_tagged=True,
+            ),
+        },
+    ),
+    Route(
+        _ONE,
+        OneTreatmentSession,
+        {
+            "get": Operation(
+                "One treatment session", {200: TreatmentSession}, roles=_WHO, refusals=_MISSING, is_tagged=True
+            )
+        },
+    ),
+    Route(
+        f"{_ONE}/exercises",
+        SessionExercises,
+        {
+            "post": Operation(
+                "Start an exercise, or go on with it where it is open",
+                {200: StartedExercise, 201: StartedExercise},
+                roles=_WHO,
+                body=bodies.StartExercise,
+                refusals=(*_MISSING, "exercise_not_found", "session_not_in_progress", "no_ingest_node", *_TIMES),
+                description="Changes nothing of the treatment session's representation, so it needs no If-Match.",
+            )
+        },
+    ),
+    Route(
+        f"{_ONE}/complete",
+        SessionCompletion,
+        {
+            "post": Operation(
+                "Complete a treatment session",
+                {200: TreatmentSession},
+                roles=_WHO,
+                body=bodies.CompleteSession,
+                refusals=(*_MISSING, "session_not_in_progress", "exercise_not_in_plan", *_TIMES),
+                is_tagged=True,
+                is_conditional=True,
+                description="The plan's counters and status follow in the same transaction.",
+            )
+        },
+    ),
+    Route(
+        f"{_ONE}/skip",
+        SessionSkip,
+        {
+            "post": Operation(
+                "Skip a treatment session",
+                {200: TreatmentSession},
+                roles=_WHO,
+                body=bodies.SkipSession,
+                refusals=(*_MISSING, "session_not_in_progress"),
+                is_tagged=True,
+                is_conditional=True,
+            )
+        },
+    ),
+    Route(
+        f"{_ONE}/forms",
+        SessionForms,
+        {
+            "get": Operation(
+                "The forms submitted with a treatment session",
+                {200: Paged[FormAnswers]},
+                roles=_WHO,
+                query=PageQuery,
+                refusals=_MISSING,
+            ),
+            "post": Operation(
+                "Submit a form after a treatment session",
+                {201: SubmittedForm},
+                roles=_WHO,
+                body=bodies.SubmitForm,
+                refusals=(*_MISSING, "reference_not_found"),
+            ),
+        },
+    ),
+)

@@ -3,4 +3,4 @@ INSERT INTO core.service_plan_payments
 SELECT %(organisation_id)s, %(patient_treatment_plan_id)s, sp.id, %(amount)s, sp.currency, %(now)s
 FROM core.service_plans sp
 WHERE sp.id = %(service_plan_id)s
-RETURNING id
+RETURNING id, patient_treatment_plan_id, service_plan_id, amount_cents, currency, paid_at

@@ -7,5 +7,4 @@ SELECT %(organisation_id)s, %(plan_id)s, %(patient_id)s,
        'in_progress', %(started_at)s, %(pain_level_before)s,
        (SELECT count(*) FROM core.treatment_plan_exercises WHERE treatment_plan_id = %(treatment_plan_id)s),
        %(now)s
-RETURNING id, organisation_id, patient_treatment_plan_id, session_number, status, started_at, pain_level_before,
-          exercises_total
+RETURNING id

@@ -1,6 +1,6 @@
 SELECT ptp.id, ptp.organisation_id, ptp.patient_id, ptp.treatment_plan_id, tp.name AS treatment_plan_name,
        ptp.sessions_total, ptp.sessions_completed, ptp.sessions_skipped, ptp.frequency_per_week, ptp.status,
-       ptp.started_on, ptp.ended_at, p.principal_id, p.time_zone
+       ptp.started_on, ptp.ends_on, ptp.ended_at, ptp.specialist_id, ptp.service_plan_id, p.principal_id, p.time_zone
 FROM core.patient_treatment_plans ptp
 JOIN core.patients p ON p.id = ptp.patient_id
 JOIN core.treatment_plans tp ON tp.id = ptp.treatment_plan_id

@@ -1,7 +1,7 @@
 SELECT psc.id, psc.organisation_id, psc.patient_treatment_plan_id, psc.patient_id, psc.session_number, psc.status,
        psc.started_at, psc.completed_at, psc.pain_level_before, psc.pain_level_after, psc.perceived_difficulty,
-       psc.exercises_completed, psc.exercises_total, psc.duration_seconds,
-       ptp.treatment_plan_id, ptp.status AS plan_status, p.principal_id
+       psc.exercises_completed, psc.exercises_total, psc.duration_seconds, psc.notes_encrypted,
+       ptp.treatment_plan_id, p.principal_id
 FROM core.patient_session_completions psc
 JOIN core.patient_treatment_plans ptp ON ptp.id = psc.patient_treatment_plan_id
 JOIN core.patients p ON p.id = psc.patient_id

@@ -45,6 +45,7 @@ def apply_result(transaction: Connection[Any], result: SessionFinalised) -> bool
         "patient_exercise_log_id": session["patient_exercise_log_id"],
         "revision": result.revision,
     }
+    transaction.execute(query("hold_sitting"), scope)  # before its log, as a completion does
     for what in _REPLACED:
         transaction.execute(query(f"delete_{what}"), scope)
     _insert_pose(transaction, scope, result)
@@ -59,6 +60,7 @@ def apply_result(transaction: Connection[Any], result: SessionFinalised) -> bool
             "incomplete": result.incomplete,
         },
     )
+    transaction.execute(query("recount_exercises"), scope)
     transaction.execute(query("mark_applied"), scope)
     return True
 

@@ -1,5 +1,8 @@
 """The Patient Portal's calls to the Core API: opening a session, starting and ending exercises, consent.
 
+Every POST has an Idempotency-Key of its own and is sent again, with that key, where the answer got lost or the service
+asks for patience: it counts once. A treatment session is completed or skipped under the ETag it was last seen with.
+
 Belongs here: one method a call, each answer as it came or as a ``Ticket``. Does not belong here: the stream to the
 ingest service (``player.py``), deciding who the patient is (the identity token says so).
 """
@@ -8,7 +11,9 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-from collections.abc import Mapping, Sequence
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -17,6 +22,8 @@ from uuid import UUID
 import httpx
 
 TIMEOUT_S: Final = 30.0
+ATTEMPTS_MAX: Final = 4
+RETRY_AFTER_MAX_S: Final = 5.0
 Answer: TypeAlias = dict[str, Any]
 
 
@@ -75,17 +82,28 @@ class Portal:
     The client (see ``http_client``) may be shared by many and is the caller's to close.
     """
 
-    def __init__(self, core_api_url: str, identity_token: str, client: httpx.Client) -> None:
+    def __init__(
+        self,
+        core_api_url: str,
+        identity_token: str,
+        client: httpx.Client,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._sleep = sleep
         self._url = core_api_url.rstrip("/")
         self._client = client
         self._headers = {"Authorization": f"Bearer {identity_token}"}
+        self._tags: dict[str, str] = {}  # path of a treatment session -> its ETag as last seen
 
     def open_session(
         self, plan_id: int, pain_level_before: int | None = None, started_at: dt.datetime | None = None
     ) -> Answer:
         """The plan's treatment session in progress, opened if there is none; its ``id`` among the answer."""
         body = _said(pain_level_before=pain_level_before, started_at=started_at)
-        return self._post(f"/v1/patient-treatment-plans/{plan_id}/sessions", body)
+        response = self._send("POST", f"/v1/patient-treatment-plans/{plan_id}/sessions", body)
+        answer: Answer = response.json()
+        self._see(f"/v1/treatment-sessions/{answer['id']}", response)
+        return answer
 
     def start_exercise(
         self, treatment_session_id: int, exercise_id: int, started_at: dt.datetime | None = None
@@ -117,6 +135,8 @@ class Portal:
         perceived_difficulty: int | None = None,
         exercises: Sequence[Mapping[str, Any]] = (),
         completed_at: dt.datetime | None = None,
+        *,
+        notes: str | None = None,
     ) -> Answer:
         """Complete a treatment session. ``exercises``: what the patient reports, ``exercise_id`` in each."""
         body = _said(
@@ -124,11 +144,13 @@ class Portal:
             perceived_difficulty=perceived_difficulty,
             exercises=[dict(exercise) for exercise in exercises] or None,
             completed_at=completed_at,
+            notes=notes,
         )
-        return self._post(f"/v1/treatment-sessions/{treatment_session_id}/complete", body)
+        return self._finish(treatment_session_id, "complete", body)
 
-    def skip(self, treatment_session_id: int) -> Answer:
-        return self._post(f"/v1/treatment-sessions/{treatment_session_id}/skip", {})
+    def skip(self, treatment_session_id: int, notes: str | None = None) -> Answer:
+        """Skip a treatment session."""
+        return self._finish(treatment_session_id, "skip", _said(notes=notes))
 
     def record_consent(self, patient_id: int, purpose: str, granted: bool) -> Answer:
         """Grant or withdraw ``biometric`` or ``analytics``."""
@@ -143,6 +165,30 @@ class Portal:
     def replay(self, session_id: UUID) -> Answer:
         return self._get(f"/v1/sessions/{session_id}/replay")
 
+    def _finish(self, treatment_session_id: int, how: str, body: Answer) -> Answer:
+        """Under the ETag last seen. Where something else of the session changed since (412), look again and say it once
+        more: what the patient says of the session holds whatever that was.
+        """
+        path = f"/v1/treatment-sessions/{treatment_session_id}"
+        if path not in self._tags:
+            self._see(path, self._send("GET", path))
+        try:
+            response = self._send("POST", f"{path}/{how}", body, self._if_seen(path))
+        except PortalRefused as refused:
+            if refused.status != httpx.codes.PRECONDITION_FAILED:
+                raise
+            self._see(path, self._send("GET", path))
+            response = self._send("POST", f"{path}/{how}", body, self._if_seen(path))
+        answer: Answer = response.json()
+        return answer
+
+    def _if_seen(self, path: str) -> dict[str, str]:
+        return {"If-Match": self._tags[path]} if path in self._tags else {}
+
+    def _see(self, path: str, response: httpx.Response) -> None:
+        if "ETag" in response.headers:
+            self._tags[path] = response.headers["ETag"]
+
     def _get(self, path: str) -> Answer:
         answer: Answer = self._send("GET", path).json()
         return answer
@@ -152,11 +198,34 @@ class Portal:
         answer: Answer = response.json() if response.content else {}
         return answer
 
-    def _send(self, method: str, path: str, body: Answer | None = None) -> httpx.Response:
-        response = self._client.request(method, self._url + path, json=body, headers=self._headers)
-        if not response.is_success:
-            raise problem(response)
-        return response
+    def _send(
+        self, method: str, path: str, body: Answer | None = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        sent = {**self._headers, **(headers or {})}
+        if method == "POST":
+            sent["Idempotency-Key"] = str(uuid.uuid4())
+        for attempts_left in reversed(range(ATTEMPTS_MAX)):
+            try:
+                response = self._client.request(method, self._url + path, json=body, headers=sent)
+            except httpx.TransportError:
+                if not attempts_left:
+                    raise
+                continue
+            if response.is_success:
+                return response
+            wait_s = _patience_s(response)
+            if wait_s is None or not attempts_left:
+                raise problem(response)
+            self._sleep(wait_s)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _patience_s(response: httpx.Response) -> float | None:
+    """How long to wait before the same again; None where that would not help."""
+    if response.status_code not in (httpx.codes.CONFLICT, httpx.codes.SERVICE_UNAVAILABLE):
+        return None
+    asked = response.headers.get("Retry-After", "")
+    return min(float(asked), RETRY_AFTER_MAX_S) if asked.isdecimal() else None
 
 
 def _said(**values: object) -> Answer:

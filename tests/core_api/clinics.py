@@ -11,9 +11,14 @@ from typing import Any
 import falcon.testing
 from psycopg import Connection
 from psycopg.rows import DictRow
+from psycopg_pool import ConnectionPool
 
+from core_api.actions.exercise_session import SessionMaker
+from core_api.database import Database
 from core_api.deps import Deps
 from core_api.encryption import ColumnCipher
+from core_api.identity import IdentityVerifier
+from core_api.jwks import KeySet, reader
 from core_api.provision import (
     ExerciseSpec,
     FormTemplateSpec,
@@ -28,11 +33,14 @@ from core_api.provision import (
     provision,
 )
 from core_api.settings import Settings
+from core_api.tokens import SigningKey
 from infra.stack.keys import SigningKeys
+from pipelines.adapters.memory.blob_store import MemoryBlobStore
 
 NOW = datetime(2026, 3, 18, 10, 0, tzinfo=UTC)
 PROFILE = '{"name": "deep_squat"}'
 PORTAL = "https://portal.example"
+TRANSITIONS = ("complete", "skip", "cancel")
 
 
 @dataclass
@@ -144,16 +152,30 @@ class Api:
         return self.identity.mint({name: value for name, value in claims.items() if value is not None})
 
     def call(self, method: str, path: str, token: str | None = None, **options: Any) -> falcon.testing.Result:  # noqa: ANN401 - falcon's
+        """As a well-behaved client: a POST has a new key, a change the ETag just read. ``headers`` says otherwise."""
         headers = dict(options.pop("headers", {}))
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
+        if method == "POST":
+            headers.setdefault("Idempotency-Key", str(uuid.uuid4()))
+        resource, _, last = path.rpartition("/")
+        if (last in TRANSITIONS or method == "PATCH") and "If-Match" not in headers and token is not None:
+            headers["If-Match"] = self.tag(resource if last in TRANSITIONS else path, token)
+        headers = {name: value for name, value in headers.items() if value is not None}
         return self.client.simulate_request(method, path, headers=headers, **options)
+
+    def tag(self, path: str, token: str) -> str:
+        """The ETag of a resource; one that nothing has where it cannot be read."""
+        return str(self.call("GET", path, token).headers.get("etag", '"unread"'))
 
     def patient(self, clinic: Clinic) -> str:
         return self.token(clinic.patient, clinic.organisation_id, "patient")
 
     def specialist(self, clinic: Clinic) -> str:
         return self.token(clinic.specialist, clinic.organisation_id, "specialist")
+
+    def console(self) -> str:
+        return self.token(uuid.uuid4(), 0, "console", org=None)
 
     def manager(self, clinic: Clinic) -> str:
         return self.token(uuid.uuid4(), clinic.organisation_id, "manager")
@@ -193,3 +215,28 @@ def make_settings(**changes: object) -> Settings:
         allow_backdated_starts=True,
     )
     return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def make_deps(
+    pool: ConnectionPool[Connection[DictRow]],
+    cipher: ColumnCipher,
+    clock: Clock,
+    session_keys: SigningKeys,
+    identity: SigningKeys,
+    **settings: object,
+) -> Deps:
+    """Everything the app needs, over a real Postgres; blobs in memory."""
+    return Deps(
+        settings=make_settings(**settings),
+        database=Database(pool),
+        verifier=IdentityVerifier(KeySet(reader(str(identity.jwks_path)), lambda: 0.0)),
+        sessions=SessionMaker(
+            signing_key=SigningKey.from_pem(session_keys.pem_path.read_bytes()),
+            token_issuer="restartix-core-api",
+            profile_json=lambda name: PROFILE if name == "deep_squat" else None,
+            new_session_id=uuid.uuid4,
+        ),
+        cipher=cipher,
+        blobs=MemoryBlobStore(),
+        now=clock,
+    )

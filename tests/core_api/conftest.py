@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import uuid
 from collections.abc import Iterator
 
 import falcon.testing
@@ -13,19 +12,12 @@ from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
-from core_api.actions.exercise_session import SessionMaker
 from core_api.app import create_app
-from core_api.database import Database
-from core_api.deps import Deps
 from core_api.encryption import ColumnCipher
-from core_api.identity import IdentityVerifier
-from core_api.jwks import KeySet, reader
-from core_api.tokens import SigningKey
 from infra.stack.keys import SigningKeys
 from infra.stack.throwaway import Database as TestDatabase
 from pipelines.adapters.key_file import KeyFile
-from pipelines.adapters.memory.blob_store import MemoryBlobStore
-from tests.core_api.clinics import PROFILE, Api, ApiFactory, Clinic, Clock, clinic_spec, make_clinic, make_settings
+from tests.core_api.clinics import Api, ApiFactory, Clinic, Clock, clinic_spec, make_clinic, make_deps
 
 
 @pytest.fixture
@@ -79,20 +71,7 @@ def make_api(  # noqa: PLR0917 - pytest fills them in
     admin: Connection[DictRow],
 ) -> ApiFactory:
     def make(**settings: object) -> Api:
-        deps = Deps(
-            settings=make_settings(**settings),
-            database=Database(pool),
-            verifier=IdentityVerifier(KeySet(reader(str(identity.jwks_path)), lambda: 0.0), None),
-            sessions=SessionMaker(
-                signing_key=SigningKey.from_pem(session_keys.pem_path.read_bytes()),
-                token_issuer="restartix-core-api",
-                profile_json=lambda name: PROFILE if name == "deep_squat" else None,
-                new_session_id=uuid.uuid4,
-            ),
-            cipher=cipher,
-            blobs=MemoryBlobStore(),
-            now=clock,
-        )
+        deps = make_deps(pool, cipher, clock, session_keys, identity, **settings)
         return Api(falcon.testing.TestClient(create_app(deps)), identity, deps, clock, admin)
 
     return make

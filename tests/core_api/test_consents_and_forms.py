@@ -20,8 +20,10 @@ def test_the_latest_row_of_a_purpose_is_its_state(api: Api, clinic: Clinic) -> N
         assert result.status_code == 201
         state = api.call("GET", path, api.specialist(clinic)).json
         assert state["purposes"] == {"biometric": granted, "analytics": False}
-    assert [row["granted"] for row in state["ledger"]] == [True, False, True]
-    assert {row["recorded_by"] for row in state["ledger"]} == {str(clinic.patient)}
+    assert [(row["purpose"], row["granted"]) for row in state["latest"]] == [("biometric", True)]
+    ledger = api.call("GET", f"{path}/ledger", api.patient(clinic)).json["items"]
+    assert [row["granted"] for row in ledger] == [True, False, True]
+    assert {row["recorded_by"] for row in ledger} == {str(clinic.patient)}
     assert [action for action, _ in api.audited(clinic.organisation_id)] == [
         "consent.grant",
         "consent.withdraw",
@@ -49,7 +51,7 @@ def test_a_consent_names_a_form_of_the_patient(api: Api, clinic: Clinic) -> None
     assert api.call("POST", path, api.specialist(clinic), json=consent).json["form_id"] == form["id"]
     other = f"/v1/patients/{clinic.ids.patients[clinic.other_patient]}/consents"
     refused = api.call("POST", other, api.specialist(clinic), json=consent)
-    assert (refused.status_code, refused.json["code"]) == (422, "form_not_found")
+    assert (refused.status_code, refused.json["code"]) == (422, "reference_not_found")
 
 
 def test_answers_rest_sealed(api: Api, clinic: Clinic) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core_api.identity import TokenRules
 from core_api.jwks import KeySet, KeysUnavailable, parse
 from core_api.settings import Settings
 from infra.stack.keys import SigningKeys
@@ -94,7 +95,7 @@ def test_a_forged_token_opens_nothing(api: Api, clinic: Clinic, session_keys: Si
 
 
 def test_a_demanded_issuer_is_demanded(api: Api, clinic: Clinic) -> None:
-    api.deps.verifier._issuer = "https://idp.example"
+    api.deps.verifier._rules = TokenRules(issuer="https://idp.example")
     path = f"/v1/patient-treatment-plans/{clinic.plan_id}/progress"
     assert code(api.call("GET", path, api.patient(clinic))) == (401, "token_invalid")
     token = api.token(clinic.patient, clinic.organisation_id, "patient", iss="https://idp.example")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
@@ -102,15 +103,19 @@ def test_many_slow_requests_wait_side_by_side(
     ):
         with psycopg.connect(database.admin_url) as holder:
             holder.execute("select 1 from core.patient_treatment_plans where id = %s for update", [clinic.plan_id])
-            waiting = [threads.submit(client.post, f"{plan}/sessions", json={}) for _ in range(3)]
+            waiting = [threads.submit(client.post, f"{plan}/sessions", json={}, headers=new_key()) for _ in range(3)]
             time.sleep(0.3)
             assert client.get(f"{plan}/progress").status_code == 200  # the pool's fourth connection
             assert client.get("/healthz").status_code == 200
             assert not any(each.done() for each in waiting)
         assert sorted(each.result().status_code for each in waiting) == [200, 200, 201]
-        chunked = client.post(f"{plan}/sessions", content=iter([b'{"pain_level', b'_before": 12}']), headers=AS_JSON)
+        chunked = client.post(
+            f"{plan}/sessions", content=iter([b'{"pain_level', b'_before": 12}']), headers={**AS_JSON, **new_key()}
+        )
         assert (chunked.status_code, chunked.json()["code"]) == (422, "invalid_body")
-        large = client.post(f"{plan}/sessions", content=iter([b" " * 40_000, b" " * 40_000]), headers=AS_JSON)
+        large = client.post(
+            f"{plan}/sessions", content=iter([b" " * 40_000, b" " * 40_000]), headers={**AS_JSON, **new_key()}
+        )
         assert (large.status_code, large.json()["code"]) == (413, "body_too_large")
     log = (tmp_path / "core_api.log").read_text()
     assert '"event": "request"' in log
@@ -118,3 +123,7 @@ def test_many_slow_requests_wait_side_by_side(
 
 
 AS_JSON = {"Content-Type": "application/json"}
+
+
+def new_key() -> dict[str, str]:
+    return {"Idempotency-Key": str(uuid.uuid4())}

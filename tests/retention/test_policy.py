@@ -37,6 +37,7 @@ def test_the_periods_are_those_the_clinics_were_promised() -> None:
         "media_events_key": 731,
         "bus_events": 30,
         "dead_letters": 90,
+        "idempotency_keys": 2,
         "row_changes": 30,
     }
     assert {rule.table: rule.kept_days for rule in policy.partitioned} == {

@@ -20,9 +20,10 @@ def portal(status: int, answer: object) -> tuple[Portal, list[tuple[str, str, ob
 
     def serve(request: httpx.Request) -> httpx.Response:
         assert request.headers["Authorization"] == "Bearer who-i-am"
+        assert ("Idempotency-Key" in request.headers) == (request.method == "POST")
         body = json.loads(request.read()) if request.read() else None
         calls.append((request.method, request.url.path, body))
-        return httpx.Response(status, json=answer)
+        return httpx.Response(status, json=answer, headers={"ETag": '"seen"'})
 
     return Portal("http://core/", "who-i-am", httpx.Client(transport=httpx.MockTransport(serve))), calls
 
@@ -52,6 +53,54 @@ def test_what_each_call_sends() -> None:
         ("GET", "/v1/patient-treatment-plans/3/progress", None),
         ("GET", "/v1/patient-treatment-plans/3/analytics", None),
         ("GET", f"/v1/sessions/{SESSION}/replay", None),
+    ]
+
+
+def scripted(*answers: httpx.Response | type[httpx.TransportError]) -> tuple[Portal, list[httpx.Request], list[float]]:
+    """A portal that is given these answers in turn; what it sent, and how long it waited between."""
+    left = list(answers)
+    sent: list[httpx.Request] = []
+    waits: list[float] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        answer = left.pop(0)
+        if isinstance(answer, type):
+            raise answer("lost")
+        return answer
+
+    return Portal("http://core/", "x", httpx.Client(transport=httpx.MockTransport(serve)), waits.append), sent, waits
+
+
+def test_what_got_lost_is_sent_again_under_the_same_key() -> None:
+    busy = httpx.Response(409, json={"code": "idempotency_key_in_use"}, headers={"Retry-After": "1"})
+    done = httpx.Response(201, json={"id": 1})
+    way, sent, waits = scripted(httpx.ReadTimeout, busy, done, done)
+    way.record_consent(5, "biometric", True)
+    assert len({request.headers["Idempotency-Key"] for request in sent}) == 1
+    assert (len(sent), waits) == (3, [1.0])
+    way.record_consent(5, "biometric", False)
+    assert sent[3].headers["Idempotency-Key"] != sent[0].headers["Idempotency-Key"]
+
+
+def test_what_stays_lost_is_told() -> None:
+    way, sent, _ = scripted(*[httpx.ConnectError] * 4)
+    with pytest.raises(httpx.ConnectError):
+        way.record_consent(5, "biometric", True)
+    assert len(sent) == 4
+
+
+def test_a_session_is_completed_as_it_was_seen_and_looked_at_again_where_it_changed() -> None:
+    tagged = [httpx.Response(200, json={"id": 7}, headers={"ETag": f'"{tag}"'}) for tag in "abc"]
+    changed = httpx.Response(412, json={"code": "if_match_failed"})
+    way, sent, _ = scripted(tagged[0], changed, tagged[1], tagged[2])
+    way.open_session(3)
+    way.complete(7, pain_level_after=2)
+    assert [(request.method, request.headers.get("If-Match")) for request in sent] == [
+        ("POST", None),
+        ("POST", '"a"'),
+        ("GET", None),
+        ("POST", '"b"'),
     ]
 
 

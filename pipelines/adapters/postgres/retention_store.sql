@@ -30,6 +30,9 @@ SELECT telemetry.expire_dead_letters(%(kept_days)s, %(max_rows)s)
 -- name: row_changes
 SELECT telemetry.expire_row_changes(%(kept_days)s, %(max_rows)s)
 
+-- name: idempotency_keys
+SELECT telemetry.expire_idempotency_keys(%(kept_days)s, %(max_rows)s)
+
 -- name: drop_partitions
 SELECT telemetry.drop_expired_partitions(%(parent)s, %(kept_days)s)
 
@@ -43,3 +46,4 @@ SELECT telemetry.ensure_partitions(
 
 -- name: oldest
 SELECT data, oldest FROM telemetry.oldest_kept()
+UNION ALL SELECT 'idempotency_keys', telemetry.oldest_idempotency_key()

@@ -1,0 +1,1 @@
+DELETE FROM core.treatment_plan_exercises WHERE treatment_plan_id = %(treatment_plan_id)s

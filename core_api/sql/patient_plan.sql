@@ -1,0 +1,6 @@
+SELECT ptp.id, ptp.organisation_id, ptp.patient_id, ptp.treatment_plan_id, tp.name AS treatment_plan_name,
+       ptp.specialist_id, ptp.service_plan_id, ptp.sessions_total, ptp.sessions_completed, ptp.sessions_skipped,
+       ptp.frequency_per_week, ptp.status, ptp.started_on, ptp.ends_on, ptp.ended_at, ptp.end_note_encrypted
+FROM core.patient_treatment_plans ptp
+JOIN core.treatment_plans tp ON tp.id = ptp.treatment_plan_id
+WHERE ptp.id = %(plan_id)s

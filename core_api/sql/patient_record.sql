@@ -1,0 +1,2 @@
+SELECT id, organisation_id, principal_id, full_name_encrypted, contact_encrypted, time_zone FROM core.patients
+WHERE id = %(patient_id)s

@@ -1,0 +1,1 @@
+"""Treatment plans as time passes: which of them are over (``expire``)."""
