@@ -39,13 +39,26 @@ class Paced(msgspec.Struct):
     p99: float
 
 
+class Spread(msgspec.Struct):
+    """A figure over rounds, from the least to the greatest. Where a machine is shared, rounds in which it was elsewhere
+    lie at one end, so the least and the quartile beside it say more of the contestant than the median does."""
+
+    least: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    greatest: float
+
+
 class Memory(msgspec.Struct):
-    """Resident memory before and after `sessions` sessions had `batches_each` distinct batches accepted."""
+    """Resident memory before and after `sessions` sessions had `batches_each` distinct batches accepted. `resends`:
+    batches that were answered 503 and sent again until they were accepted."""
 
     sessions: int
     batches_each: int
     before_bytes: int
     after_bytes: int
+    resends: int
 
     @property
     def bytes_per_session(self) -> int:
@@ -89,6 +102,8 @@ class IngestReport(msgspec.Struct, kw_only=True):
     bytes_per_live_session: int | None
     withdrawal_to_403_ms: Quantiles | None
     ratios: dict[str, float | None]
+    ratios_of_better_quartiles: dict[str, float | None]
+    spread: dict[str, dict[str, Spread | None]]
     targets: dict[str, float]
     met: dict[str, bool | None]
     worker_class: str
@@ -105,6 +120,32 @@ def median_of(rounds: Sequence[Round], contestant: str, figure: str) -> float | 
     """The median of one figure over a contestant's rounds; None without any."""
     values = [getattr(row, figure) for row in rounds if row.contestant == contestant]
     return round(statistics.median(values), 2) if values else None
+
+
+def spread_of(rounds: Sequence[Round], contestant: str, figure: str) -> Spread | None:
+    """The figure's quartiles, interpolated, over a contestant's rounds; None without any."""
+    values = sorted(getattr(row, figure) for row in rounds if row.contestant == contestant)
+    if not values:
+        return None
+    quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    return Spread(*(round(value, 2) for value in (values[0], *quartiles, values[-1])))
+
+
+def spreads(rounds: Sequence[Round]) -> dict[str, dict[str, Spread | None]]:
+    """Every contestant's, of what is compared."""
+    return {
+        figure: {name: spread_of(rounds, name, figure) for name in CONTESTANTS}
+        for figure in ("cpu_us_per_batch", "batches_per_second")
+    }
+
+
+def ratios_of_better_quartiles(spread: Mapping[str, Mapping[str, Spread | None]]) -> dict[str, float | None]:
+    """The ratios over each contestant's better quarter of rounds: the lower of its CPU, the upper of its rate."""
+    cpu, rate = spread["cpu_us_per_batch"], spread["batches_per_second"]
+    return ratios(
+        {name: None if found is None else found.lower_quartile for name, found in cpu.items()},
+        {name: None if found is None else found.upper_quartile for name, found in rate.items()},
+    )
 
 
 def quotient(numerator: float | None, denominator: float | None) -> float | None:

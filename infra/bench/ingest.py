@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -33,6 +32,7 @@ from infra.bench.contestants import (
     other_worker_classes,
 )
 from infra.bench.figures import IngestReport, Machine, Memory, Paced, Quantiles, Round, Workload
+from infra.bench.machine import machine_of
 from infra.bench.sender import Sender
 from infra.bench.workload import (
     BROWSER_HEADERS,
@@ -183,7 +183,10 @@ class Bench:
                 found[name] = memory.measure(
                     running, self.sender, self.clinic, self.effort.live_sessions, self.effort.batches_each
                 )
-            say(f"{found[name].sessions} live sessions of {name}: {found[name].bytes_per_session} bytes each")
+            say(
+                f"{found[name].sessions} live sessions of {name}: {found[name].bytes_per_session} bytes each; "
+                f"{found[name].resends} batches sent again"
+            )
         return found
 
 
@@ -210,7 +213,7 @@ def run(effort: Effort, headers: str, gather_ms: float, *, with_memory: bool = T
             measure_s=effort.measure_s,
             gather_ms=gather_ms,
         )
-        machine = _machine(bench.arena.folder, programs, load_before)
+        machine = machine_of(bench.arena.folder, programs, load_before)
     if machine.filesystem == "tmpfs":
         bench.notes.append("the log was on tmpfs, where a sync costs nothing: put the project on a disk")
     if remembered:
@@ -257,6 +260,7 @@ def _report(measured: Measured, bench: Bench, machine: Machine, workload: Worklo
     cpu = {name: cpu_us(name) for name in figures.CONTESTANTS}
     throughput = {name: per_second(name) for name in figures.CONTESTANTS}
     ratios = figures.ratios(cpu, throughput)
+    spread = figures.spreads(measured.rounds)
     return IngestReport(
         cpu_us_per_batch=cpu,
         batches_per_second=throughput,
@@ -264,6 +268,8 @@ def _report(measured: Measured, bench: Bench, machine: Machine, workload: Worklo
         bytes_per_live_session=bytes_each,
         withdrawal_to_403_ms=measured.withdrawal,
         ratios=ratios,
+        ratios_of_better_quartiles=figures.ratios_of_better_quartiles(spread),
+        spread=spread,
         targets=dict(figures.TARGETS),
         met=figures.met(figures.judged(ratios, ack, bytes_each, measured.withdrawal)),
         worker_class=bench.worker_class,
@@ -276,24 +282,6 @@ def _report(measured: Measured, bench: Bench, machine: Machine, workload: Worklo
         workload=workload,
         rounds=measured.rounds,
         notes=bench.notes,
-    )
-
-
-def _machine(folder: Path, programs: Programs, load_before: float) -> Machine:
-    cpuinfo = Path("/proc/cpuinfo").read_text()
-    models = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
-    mounts = [line.split()[:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    holding = [(point, kind) for _, point, kind in mounts if folder.is_relative_to(point)]
-    return Machine(
-        cpu=models[0] if models else platform.machine(),
-        cores=os.cpu_count() or 0,
-        memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
-        kernel=platform.release().partition("-")[0],
-        filesystem=max(holding, key=lambda mount: len(mount[0]))[1],
-        python=platform.python_version(),
-        go=programs.go_version,
-        load_average_before=round(load_before, 2),
-        load_average_after=round(os.getloadavg()[0], 2),
     )
 
 

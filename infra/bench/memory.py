@@ -31,15 +31,17 @@ def measure(running: Running, sender: Sender, clinic: Clinic, sessions: int, bat
     )
     _send_all(running, own, clinic, own.connections * 2, batches_each)
     before = processes.usage(running.process.pid).resident_bytes
-    _send_all(running, own, clinic, sessions, batches_each)
+    resends = _send_all(running, own, clinic, sessions, batches_each)
     after = processes.usage(running.process.pid).resident_bytes
-    return Memory(sessions, batches_each, before, after)
+    return Memory(sessions, batches_each, before, after, resends)
 
 
-def _send_all(running: Running, sender: Sender, clinic: Clinic, sessions: int, batches_each: int) -> None:
+def _send_all(running: Running, sender: Sender, clinic: Clinic, sessions: int, batches_each: int) -> int:
+    """How many batches had to be sent again."""
     write_tokens(sender.tokens, clinic.open_sessions(sessions))
     with sender.started(running, 0, _ENOUGH_S, batches_per_session=batches_each) as process:
         sent = finish(process)
     require_accepted(running, sent)
     if sent.answered != sessions * batches_each:
         raise RuntimeError(f"{sent.answered} of {sessions * batches_each} batches were answered in {_ENOUGH_S:.0f} s")
+    return sent.retried

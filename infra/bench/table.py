@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.bench.figures import CONTESTANTS, TARGETS, IngestReport, judged
+from infra.bench.figures import CONTESTANTS, TARGETS, IngestReport, Spread, judged
 
 _WIDTH = 44
 
@@ -18,6 +18,12 @@ def table(report: IngestReport) -> str:
         lines.append(_row(label, report.cpu_us_per_batch[name], report.batches_per_second[name]))
     for name, figures in report.other_worker_classes.items():
         lines.append(_row(f"service ({name})", figures["cpu_us_per_batch"], figures["batches_per_second"]))
+    lines += ["", f"{'rounds: least, quartiles, greatest':<{_WIDTH}}{'':>5}us CPU a batch; batches/s"]
+    for name in CONTESTANTS:
+        both = (report.spread[figure][name] for figure in ("cpu_us_per_batch", "batches_per_second"))
+        lines.append(f"{name.replace('_', ' '):<{_WIDTH}}     " + "; ".join(map(_spread, both)))
+    for name, ratio in report.ratios_of_better_quartiles.items():
+        lines.append(f"{'better quartiles: ' + name:<{_WIDTH}}{_number(ratio):>16}")
     lines.append("")
     measured = judged(report.ratios, report.ack_ms, report.bytes_per_live_session, report.withdrawal_to_403_ms)
     words = {True: "met", False: "missed", None: "not measured"}
@@ -30,6 +36,13 @@ def table(report: IngestReport) -> str:
 
 def _row(label: str, cpu_us: float | None, per_second: float | None) -> str:
     return f"{label:<{_WIDTH}}{_number(cpu_us):>16}{_number(per_second):>12}"
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "-"
+    values = (spread.least, spread.lower_quartile, spread.median, spread.upper_quartile, spread.greatest)
+    return " ".join(f"{value:.0f}" for value in values)
 
 
 def _number(value: float | None) -> str:

@@ -97,6 +97,8 @@ _BODIES = {
     "truncated in the trailer": _GOOD[:-3],
     "wrong checksum": _GOOD[:-8] + b"\0\0\0\0" + _GOOD[-4:],
     "trailing bytes": _GOOD + b"x",
+    "trailing bytes that end in the right size": _GOOD + b"abcd" + _GOOD[-4:],
+    "its own trailer again": _GOOD + _GOOD[-8:],
     "second member": _GOOD + _GOOD,
     "two layers": _gz(_GOOD),
     "payload too short": _gz(b"\x01\0"),

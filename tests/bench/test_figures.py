@@ -68,6 +68,17 @@ def test_a_target_is_met_up_to_its_bound(name: str, value: float, holds: bool) -
     assert figures.met(dict.fromkeys(figures.TARGETS) | {name: value})[name] is holds
 
 
+def test_a_spread_shows_the_disturbed_round_and_its_better_quartile_does_not() -> None:
+    found = figures.spread_of(ROUNDS, "service", "cpu_us_per_batch")
+    assert found == figures.Spread(150.0, 155.0, 160.0, 530.0, 900.0)
+    assert figures.spread_of(ROUNDS[:1], "service", "cpu_us_per_batch") == figures.Spread(*[160.0] * 5)
+    assert figures.spread_of(ROUNDS, "physical_limit", "cpu_us_per_batch") is None
+    better = figures.ratios_of_better_quartiles(figures.spreads(ROUNDS))
+    assert better["cpu_service_to_go_peer"] == round(155.0 / 205.0, 3)
+    assert better["batches_service_to_go_peer"] == round(6300.0 / 4300.0, 3)
+    assert better["cpu_service_to_physical_limit"] is None
+
+
 @given(st.lists(st.floats(0, 1e4), min_size=1, max_size=400))
 def test_quantiles_are_ordered_and_the_99th_leaves_at_most_one_in_a_hundred_above(values_ms: list[float]) -> None:
     found = figures.quantiles(values_ms)
@@ -78,7 +89,7 @@ def test_quantiles_are_ordered_and_the_99th_leaves_at_most_one_in_a_hundred_abov
 
 
 def test_memory_is_the_difference_shared_out() -> None:
-    assert Memory(10_000, 150, 100_000_000, 160_000_000).bytes_per_session == 6000
+    assert Memory(10_000, 150, 100_000_000, 160_000_000, 0).bytes_per_session == 6000
 
 
 def test_paced_runs_give_the_median_of_each_figure() -> None:
@@ -109,6 +120,8 @@ def _report(ack: Quantiles | None) -> IngestReport:
         bytes_per_live_session=6000,
         withdrawal_to_403_ms=None,
         ratios=ratios,
+        ratios_of_better_quartiles=figures.ratios_of_better_quartiles(figures.spreads(ROUNDS)),
+        spread=figures.spreads(ROUNDS),
         targets=dict(figures.TARGETS),
         met=figures.met(figures.judged(ratios, ack, 6000, None)),
         worker_class="gevent",
