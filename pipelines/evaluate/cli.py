@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pipelines.evaluate.dataset import DatasetError, read_manifest, read_references, read_sequence
-from pipelines.evaluate.run import Judged, Overall, Report, Row, judge_entry, report
+from pipelines.evaluate.report import Overall, Report, Row, report
+from pipelines.evaluate.run import Judged, judge, judge_cuts, left_out_summaries
 from pipelines.pose.version import algorithm_version
 
 TABLE_WIDTH: Final = 120
@@ -29,11 +30,10 @@ def _table(result: Report) -> Table:
     table = Table(title=title, caption=algorithm_version(), box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("data set", "exercise"):
         table.add_column(heading, overflow="fold")
-    for heading in ("seq.", "MAE", "off by one", "AUC", "≤ 250 ms", "ROM err. °"):
+    for heading in ("seq.", "MAE", "off by 1", "AUC", "evidence", "in-sample", "≤ 250 ms", "ROM °", "paired °"):
         table.add_column(heading, justify="right")
 
-    def add(row: Row | Overall, dataset: str, exercise: str, sequences: str) -> None:
-        boundary, rom = (row.boundary_within_250_ms, row.peak_rom_error_deg) if isinstance(row, Row) else (None, None)
+    def add(row: Row | Overall, dataset: str, exercise: str, sequences: str, evidence: str) -> None:
         table.add_row(
             dataset,
             exercise,
@@ -41,15 +41,33 @@ def _table(result: Report) -> Table:
             _figure(row.mae),
             _figure(row.off_by_one),
             _figure(row.auc),
-            _figure(boundary),
-            _figure(rom, 1),
+            evidence.replace("_", " "),
+            _figure(row.auc_in_sample),
+            _figure(row.boundary_within_250_ms),
+            _figure(row.peak_rom_error_deg, 1),
+            _figure(row.peak_rom_paired_error_deg, 1),
         )
 
     for row in result.rows:
-        add(row, row.dataset, row.exercise, str(row.sequences))
+        add(row, row.dataset, row.exercise, str(row.sequences), row.auc_evidence or "")
     table.add_section()
-    add(result.overall, "overall", "counting: cuts; AUC: mean of rows", "")
+    add(result.overall, "overall", "counting, boundaries: cuts; else mean of rows", "", "")
     return table
+
+
+def _headline(result: Report) -> str:
+    lines = ["Form score, correct against incorrect, AUC over repetitions of subjects its profile never saw:"]
+    for dataset, figure in result.overall.auc_by_dataset.items():
+        lowest = result.overall.auc_lowest_by_dataset[dataset]
+        lines.append(f"  {dataset}: mean over exercises {figure:.3f}, lowest {lowest:.3f}")
+    if not result.overall.auc_by_dataset:
+        lines.append("  no labelled repetitions of anybody who was not in the fit")
+    if result.overall.auc_in_sample is not None:
+        lines.append(
+            f"In-sample, on the subjects the profiles were fitted to, which is no evidence: "
+            f"{result.overall.auc_in_sample:.3f}"
+        )
+    return "\n".join(lines)
 
 
 @click.command("eval")
@@ -85,12 +103,21 @@ def evaluate(folder: Path, out: Path, cuts: int, seed: int) -> None:
         references = read_references(folder)
         judged: list[Judged] = []
         with Progress(*columns, console=console) as progress:
-            for entry in progress.track(entries, description="recordings"):
-                judged += judge_entry(entry, read_sequence, references.get(entry.sequence_id, []), cuts, seed)
+            sequences = [read_sequence(entry) for entry in progress.track(entries, description="reading")]
+            fits = progress.add_task("fits without each subject", total=None)
+            left_out = left_out_summaries(sequences)
+            progress.update(fits, total=1, completed=1)
+            for sequence in progress.track(sequences, description="recordings"):
+                sequence_id = sequence.entry.sequence_id
+                judged.append(
+                    judge(sequence, references.get(sequence_id, []), cut=False, left_out=left_out.get(sequence_id))
+                )
+                judged += judge_cuts(sequence, cuts, seed)
     except DatasetError as error:
         raise click.ClickException(str(error)) from error
     result = report(judged)
     console.print(_table(result))
+    console.print(_headline(result))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     console.print(f"written: {out}")

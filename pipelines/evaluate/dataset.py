@@ -32,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str
     subject: str
     exercise: str
+    licence: str | None = None
     true_reps: int | None
     label: str | None  # "correct", "incorrect"
     coord: str
@@ -92,6 +93,7 @@ def read_manifest(folder: Path) -> list[Entry]:
                 dataset=row.get("dataset") or folder.name,
                 subject=row.get("subject") or "",
                 exercise=row["exercise"],
+                licence=row.get("licence") or None,
                 true_reps=None if true_reps is None else int(true_reps),
                 label=label if label in (CORRECT, INCORRECT) else None,
                 coord=row.get("coord") or WORLD_M,

@@ -29,13 +29,25 @@ def auc(positive: ArrayLike, negative: ArrayLike) -> float | None:
     return float((below + not_above).sum() / (2.0 * good.size * bad.size))
 
 
+def cycle_ms(rep: RepMetrics) -> tuple[int, int]:
+    """A repetition's cycle, which is what human raters cut; its movement where no cycle is told."""
+    start_ms = rep.start_ms if rep.cycle_start_ms is None else rep.cycle_start_ms
+    end_ms = rep.end_ms if rep.cycle_end_ms is None else rep.cycle_end_ms
+    return start_ms, end_ms
+
+
 def match(reps: Sequence[RepMetrics], start_ms: ArrayLike, end_ms: ArrayLike) -> list[RepMetrics | None]:
     """For each true repetition the counted one that overlaps it most; none is used twice, None where none is left."""
     free = list(reps)
     matched: list[RepMetrics | None] = []
     for start, end in zip(np.asarray(start_ms).tolist(), np.asarray(end_ms).tolist(), strict=True):
-        best = max(free, key=lambda rep: min(rep.end_ms, end) - max(rep.start_ms, start), default=None)
-        if best is None or min(best.end_ms, end) <= max(best.start_ms, start):
+
+        def overlap_ms(rep: RepMetrics, start: float = start, end: float = end) -> float:
+            cycle = cycle_ms(rep)
+            return float(min(cycle[1], end) - max(cycle[0], start))
+
+        best = max(free, key=overlap_ms, default=None)
+        if best is None or overlap_ms(best) <= 0:
             matched.append(None)
             continue
         free.remove(best)
@@ -47,9 +59,22 @@ def boundaries_within(matched: Sequence[RepMetrics | None], start_ms: ArrayLike,
     """For each true start and end, whether a counted one lies within 250 ms; a missed repetition misses both."""
     hits: list[bool] = []
     for rep, start, end in zip(matched, np.asarray(start_ms).tolist(), np.asarray(end_ms).tolist(), strict=True):
-        hits.append(rep is not None and abs(rep.start_ms - start) <= BOUNDARY_MS)
-        hits.append(rep is not None and abs(rep.end_ms - end) <= BOUNDARY_MS)
+        cycle = None if rep is None else cycle_ms(rep)
+        hits.append(cycle is not None and abs(cycle[0] - start) <= BOUNDARY_MS)
+        hits.append(cycle is not None and abs(cycle[1] - end) <= BOUNDARY_MS)
     return hits
+
+
+def spread_about_offset(errors: Sequence[float]) -> tuple[float, float] | None:
+    """The constant offset, which two sensors always differ by, and the mean absolute error once it is taken out.
+
+    The offset is the median of the signed errors.
+    """
+    if not len(errors):
+        return None
+    values = np.asarray(errors, dtype=np.float64)
+    offset = float(np.median(values))
+    return offset, float(np.abs(values - offset).mean())
 
 
 def mean(values: Sequence[float] | Sequence[bool]) -> float | None:

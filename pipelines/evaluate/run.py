@@ -1,26 +1,27 @@
-"""One evaluation: every recording, and cuts and joins of them, through ``summarise``, gathered into rows.
+"""One evaluation: every recording, and cuts and joins of them, through ``summarise``. Gathers and writes nothing.
 
-A row is one exercise of one data set. Counting is judged on whole recordings and on cuts; form scores on repetitions of
-whole recordings, because a label belongs to a repetition (where only the recording is labelled, to all of its own), and
-because ten scores say more than their mean. No file is written and nothing printed here.
+Counting is judged on whole recordings and on cuts; form scores on repetitions of whole recordings, because a label
+belongs to a repetition (where only the recording is labelled, to all of its own), and because ten scores say more than
+their mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Sequence as Ordered
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
 
 from pipelines.evaluate.cuts import MOST_REPETITIONS, cut_and_join
-from pipelines.evaluate.dataset import CORRECT, Entry, ReferenceRep, Sequence
-from pipelines.evaluate.metrics import auc, boundaries_within, count_error, match, mean
+from pipelines.evaluate.dataset import CORRECT, ReferenceRep, Sequence
+from pipelines.evaluate.left_out import leave_one_subject_out
+from pipelines.evaluate.metrics import boundaries_within, count_error, match
+from pipelines.evaluate.profiles import learnt_from, profile_for, written_by_hand
 from pipelines.pose.model import PoseSummary, Prescription, RepMetrics
-from pipelines.pose.profile import MovementProfile, UnknownProfileError, load
+from pipelines.pose.profile import MovementProfile
 from pipelines.pose.summary import summarise
 
-DECIMALS: Final = 4
 # The columns of the reference that measure the same angle as ours.
 REFERENCE_COLUMN: Final = {
     "knee_flexion": "knee_flex",
@@ -29,31 +30,16 @@ REFERENCE_COLUMN: Final = {
     "elbow_flexion": "elbow_flex",
 }
 
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One exercise of one data set; None where nothing there can be measured."""
-
-    dataset: str
-    exercise: str
-    sequences: int
-    mae: float | None
-    off_by_one: float | None
-    auc: float | None
-    boundary_within_250_ms: float | None
-    peak_rom_error_deg: float | None
+# What a score says of people the profile never saw: "unseen" where the subject was not in its fit, "left_out" where a
+# profile was fitted again without that subject. Everything else was fitted to the subject, and is no evidence.
+Evidence = Literal["unseen", "left_out"]
 
 
-class Overall(msgspec.Struct, frozen=True, kw_only=True):
-    """Counting over all cuts (over whole recordings where none can be cut); ``auc`` is the mean over rows."""
+class FormScores(msgspec.Struct, frozen=True):
+    """Form scores of repetitions that are labelled correct, and of those that are not."""
 
-    mae: float | None
-    off_by_one: float | None
-    auc: float | None
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    rows: list[Row]
-    overall: Overall
+    correct: tuple[float, ...] = ()
+    incorrect: tuple[float, ...] = ()
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,38 +47,33 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
     dataset: str
     exercise: str
+    subject: str = ""
+    label: str | None = None
     cut: bool
     error: float | None = None
     off_by_one: bool | None = None
     boundaries: tuple[bool, ...] = ()
-    rom_errors_deg: tuple[float, ...] = ()
-    correct_scores: tuple[float, ...] = ()
-    incorrect_scores: tuple[float, ...] = ()
+    rom_errors_deg: tuple[float, ...] = ()  # signed, against the reference system
+    rom_deg: tuple[float | None, ...] = ()  # by marked repetition
+    shipped: FormScores = FormScores()  # by the profile as it is
+    evidence: Evidence | None = None
+    judged: FormScores = FormScores()  # by a profile that never saw the subject
 
 
-def profile_for(exercise: str) -> MovementProfile | None:
-    """The exercise's profile; None, for one found from the motion, where there is none."""
-    try:
-        return load(exercise)
-    except UnknownProfileError:
-        return None
-
-
-def _scores(
-    sequence: Sequence, summary: PoseSummary, matched: list[RepMetrics | None]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Form scores of the correct and of the incorrect repetitions; a repetition that was not counted has none."""
-    if sequence.rep_correct is not None and len(matched) == len(sequence.rep_correct):
-        pairs = [
-            (rep.form_score, bool(right))
-            for rep, right in zip(matched, sequence.rep_correct, strict=True)
-            if rep is not None
-        ]
+def _form_scores(sequence: Sequence, summary: PoseSummary) -> FormScores:
+    """A repetition that was not counted has no score."""
+    if sequence.rep_correct is not None and sequence.rep_start_ms is not None and sequence.rep_end_ms is not None:
+        matched = match(summary.reps, sequence.rep_start_ms, sequence.rep_end_ms)
+        labels = sequence.rep_correct.tolist()
+        pairs = [(rep.form_score, right) for rep, right in zip(matched, labels, strict=True) if rep is not None]
     elif sequence.entry.label is not None:
         pairs = [(rep.form_score, sequence.entry.label == CORRECT) for rep in summary.reps]
     else:
         pairs = []
-    return tuple(score for score, right in pairs if right), tuple(score for score, right in pairs if not right)
+    return FormScores(
+        correct=tuple(score for score, right in pairs if right),
+        incorrect=tuple(score for score, right in pairs if not right),
+    )
 
 
 def _rom_errors(
@@ -107,12 +88,25 @@ def _rom_errors(
         sides = {"left": ("L",), "right": ("R",)}.get(rep.side, ("L", "R")) if rep else ()
         peaks = [reference.peak_deg[f"{column}_{side}"] for side in sides if f"{column}_{side}" in reference.peak_deg]
         if rep is not None and peaks:
-            errors.append(abs(rep.peak_rom_deg - sum(peaks) / len(peaks)))
+            errors.append(rep.peak_rom_deg - sum(peaks) / len(peaks))
     return tuple(errors)
 
 
-def judge(sequence: Sequence, references: list[ReferenceRep], *, cut: bool) -> Judged:
-    """Runs one sequence; ``references`` may be empty."""
+def judge(
+    sequence: Sequence,
+    references: list[ReferenceRep],
+    *,
+    cut: bool,
+    left_out: PoseSummary | None = None,
+) -> Judged:
+    """Runs one sequence.
+
+    Args:
+        sequence: the recording, or a cut of one.
+        references: its repetitions in the reference system; may be empty.
+        cut: only counting is judged.
+        left_out: its summary under a profile that was fitted without its subject.
+    """
     entry = sequence.entry
     profile = profile_for(entry.exercise)
     summary = summarise(sequence.landmarks_m, sequence.timestamp_ms, profile, Prescription())
@@ -121,75 +115,60 @@ def judge(sequence: Sequence, references: list[ReferenceRep], *, cut: bool) -> J
     if sequence.rep_start_ms is not None and sequence.rep_end_ms is not None:
         matched = match(summary.reps, sequence.rep_start_ms, sequence.rep_end_ms)
         boundaries = boundaries_within(matched, sequence.rep_start_ms, sequence.rep_end_ms)
-    correct, incorrect = ((), ()) if cut else _scores(sequence, summary, matched)
-    counted, true_reps = summary.rep_count, entry.true_reps
-    return Judged(
+    counted, true_reps = len(summary.reps), entry.true_reps
+    result = Judged(
         dataset=entry.dataset,
         exercise=entry.exercise,
+        subject=entry.subject,
+        label=entry.label,
         cut=cut,
-        error=None if true_reps is None or counted is None else count_error(counted, true_reps),
-        off_by_one=None if true_reps is None or counted is None else abs(counted - true_reps) <= 1,
+        error=None if true_reps is None else count_error(counted, true_reps),
+        off_by_one=None if true_reps is None else abs(counted - true_reps) <= 1,
         boundaries=tuple(boundaries),
-        rom_errors_deg=() if cut else _rom_errors(summary, profile, references),
-        correct_scores=correct,
-        incorrect_scores=incorrect,
+    )
+    if cut:
+        return result
+    shipped = _form_scores(sequence, summary)
+    unseen = (entry.dataset, entry.subject) not in learnt_from(profile)
+    evidence: Evidence | None = "left_out" if left_out is not None else "unseen" if unseen else None
+    return msgspec.structs.replace(
+        result,
+        rom_errors_deg=_rom_errors(summary, profile, references),
+        rom_deg=tuple(None if rep is None else rep.peak_rom_deg for rep in matched),
+        shipped=shipped,
+        evidence=evidence,
+        judged=shipped if left_out is None else _form_scores(sequence, left_out),
     )
 
 
-def judge_entry(
-    entry: Entry,
-    read: Callable[[Entry], Sequence],
-    references: list[ReferenceRep],
-    cuts: int,
-    seed: int,
-) -> list[Judged]:
-    """One recording as it is, then ``cuts`` cuts and joins of it where its repetitions are marked.
+def judge_cuts(sequence: Sequence, cuts: int, seed: int) -> list[Judged]:
+    """``cuts`` cuts and joins of a recording whose repetitions are marked; none of another.
 
     The seed and the sequence id alone decide the cuts, so leaving a recording out changes nothing for the others.
     """
-    sequence = read(entry)
-    judged = [judge(sequence, references, cut=False)]
-    if sequence.rep_start_ms is not None and len(sequence.rep_start_ms):
-        random = np.random.default_rng([seed, *entry.sequence_id.encode()])
-        for _ in range(cuts):
-            count = int(random.integers(MOST_REPETITIONS + 1))
-            judged.append(judge(cut_and_join(sequence, count, random), [], cut=True))
-    return judged
+    if sequence.rep_start_ms is None or not len(sequence.rep_start_ms):
+        return []
+    random = np.random.default_rng([seed, *sequence.entry.sequence_id.encode()])
+    counts = (int(random.integers(MOST_REPETITIONS + 1)) for _ in range(cuts))
+    return [judge(cut_and_join(sequence, count, random), [], cut=True) for count in counts]
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DECIMALS)
+def left_out_summaries(sequences: Ordered[Sequence]) -> dict[str, PoseSummary]:
+    """By sequence id, the summaries of recordings whose subjects their profile was fitted to, each by a fit without.
 
-
-def _row(dataset: str, exercise: str, judged: list[Judged]) -> Row:
-    return Row(
-        dataset=dataset,
-        exercise=exercise,
-        sequences=len(judged),
-        mae=_rounded(mean([each.error for each in judged if each.error is not None])),
-        off_by_one=_rounded(mean([each.off_by_one for each in judged if each.off_by_one is not None])),
-        auc=_rounded(
-            auc(
-                [score for each in judged for score in each.correct_scores],
-                [score for each in judged for score in each.incorrect_scores],
-            )
-        ),
-        boundary_within_250_ms=_rounded(mean([hit for each in judged for hit in each.boundaries])),
-        peak_rom_error_deg=_rounded(mean([error for each in judged for error in each.rom_errors_deg])),
-    )
-
-
-def report(judged: Iterable[Judged]) -> Report:
-    """Rows sorted by data set and exercise, and the overall figures."""
-    groups: dict[tuple[str, str], list[Judged]] = {}
-    for each in judged:
-        groups.setdefault((each.dataset, each.exercise), []).append(each)
-    rows = [_row(dataset, exercise, group) for (dataset, exercise), group in sorted(groups.items())]
-    every = [each for group in groups.values() for each in group]
-    counted = [each for each in every if each.cut] or every
-    overall = Overall(
-        mae=_rounded(mean([each.error for each in counted if each.error is not None])),
-        off_by_one=_rounded(mean([each.off_by_one for each in counted if each.off_by_one is not None])),
-        auc=_rounded(mean([row.auc for row in rows if row.auc is not None])),
-    )
-    return Report(rows=rows, overall=overall)
+    Empty where no profile was fitted to anybody in ``sequences``: then every score there is of a subject never seen.
+    """
+    groups: dict[str, list[Sequence]] = {}
+    for sequence in sequences:
+        profile = profile_for(sequence.entry.exercise)
+        if profile is not None and sequence.entry.label is not None:
+            groups.setdefault(profile.name, []).append(sequence)
+    summaries: dict[str, PoseSummary] = {}
+    for name, group in groups.items():
+        seen = learnt_from(profile_for(name))
+        known = {each.entry.sequence_id for each in group if (each.entry.dataset, each.entry.subject) in seen}
+        if known:
+            for scored in leave_one_subject_out(group, written_by_hand(name)):
+                if scored.sequence_id in known:
+                    summaries[scored.sequence_id] = scored.summary
+    return summaries

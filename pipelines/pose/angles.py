@@ -146,6 +146,21 @@ def ankle_dorsiflexion(body: Body, side: str) -> Signal:
     return np.float32(90.0) - _between(shank, body.segment("ankle", "foot_index", side))
 
 
+def heel_lift(body: Body, side: str) -> Signal:
+    """Foot against the level, seen from the side: positive where the heel is above the toes."""
+    foot = body.segment("foot_index", "heel", side)
+    return _degrees(-foot[1], np.sqrt(foot[0] ** 2 + foot[2] ** 2))
+
+
+def foot_lift(body: Body, side: str) -> Signal:
+    """How much higher the ankle of ``side`` is than the other: the angle whose sine that is, over the leg's length."""
+    other = "right" if side == "left" else "left"
+    leg = _length(body.segment("hip", "knee", other)) + _length(body.segment("knee", "ankle", other))
+    higher = body.joint("ankle", other)[1] - body.joint("ankle", side)[1]
+    lift: Signal = np.arcsin(np.clip(higher / np.maximum(leg, SMALLEST_LENGTH_M), -1.0, 1.0)) * DEGREES_A_RADIAN
+    return lift
+
+
 def shoulder_elevation(body: Body, side: str) -> Signal:
     """Upper arm against the trunk, whatever the plane: 0 hanging, 180 overhead."""
     return _between(body.segment("shoulder", "elbow", side), -body.trunk)
@@ -250,10 +265,15 @@ def shoulder_obliquity(body: Body, side: str) -> Signal:
     return _degrees(-line[1], np.sqrt(line[0] ** 2 + line[2] ** 2))
 
 
+def shoulder_hike(body: Body, side: str) -> Signal:
+    """From shoulder to ear, against the trunk: about 25 at ease, more as the shoulder comes up to the ear."""
+    return _between(body.segment("shoulder", "ear", side), body.trunk)
+
+
 def head_side_lean(body: Body, side: str) -> Signal:
-    """Nose over mid-shoulder, in the frontal plane: positive towards ``side``."""
+    """Nose over mid-shoulder, out of the sagittal plane: positive towards ``side``, however low the head hangs."""
     neck = body.point(Landmark.NOSE) - body.middle("shoulder")
-    return _degrees(_dot(neck, body.outward(side)), -neck[1])
+    return _degrees(_dot(neck, body.outward(side)), np.sqrt(neck[1] ** 2 + _dot(neck, body.forward) ** 2))
 
 
 def head_flexion(body: Body, side: str) -> Signal:
@@ -270,6 +290,7 @@ class Angle(NamedTuple):
     joints: tuple[str, ...]  # of the side asked for; the hips and shoulders are both needed where a plane is
     planar: bool = False  # measured against the hip line, so both hips are needed
     sided: bool = True
+    paired: bool = False  # one side against the other, so the joints of both are needed
 
 
 _TRUNK: Final = ("shoulder", "hip")
@@ -281,6 +302,8 @@ ANGLES: Final[dict[str, Angle]] = {
     "hip_flexion": Angle(hip_flexion, ("shoulder", "hip", "knee")),
     "elbow_flexion": Angle(elbow_flexion, ("shoulder", "elbow", "wrist")),
     "ankle_dorsiflexion": Angle(ankle_dorsiflexion, ("knee", "ankle", "foot_index")),
+    "heel_lift": Angle(heel_lift, ("heel", "foot_index")),
+    "foot_lift": Angle(foot_lift, ("ankle",), paired=True),
     "shoulder_elevation": Angle(shoulder_elevation, ("hip", *_ARM), planar=True),
     "shoulder_flexion": Angle(shoulder_flexion, _ARM, planar=True),
     "shoulder_extension": Angle(shoulder_extension, _ARM, planar=True),
@@ -297,6 +320,7 @@ ANGLES: Final[dict[str, Angle]] = {
     "trunk_rotation": Angle(trunk_rotation, _TRUNK, planar=True),
     "pelvis_obliquity": Angle(pelvis_obliquity, ("hip",), planar=True),
     "shoulder_obliquity": Angle(shoulder_obliquity, ("shoulder",)),
+    "shoulder_hike": Angle(shoulder_hike, ("ear", "shoulder", "hip"), planar=True),
     "head_side_lean": Angle(head_side_lean, _TRUNK, planar=True),
     "head_flexion": Angle(head_flexion, _TRUNK, planar=True, sided=False),
 }
@@ -309,7 +333,7 @@ def needed_landmarks(angle: str, side: str) -> frozenset[Landmark]:
         KeyError: there is no such angle.
     """
     spec = ANGLES[angle]
-    sides = (side,) if spec.sided else ("left", "right")
+    sides = (side,) if spec.sided and not spec.paired else ("left", "right")
     needed = {sided(joint, each) for joint in spec.joints for each in sides}
     if spec.planar:
         needed |= {Landmark.LEFT_HIP, Landmark.RIGHT_HIP}

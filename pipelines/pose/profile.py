@@ -14,13 +14,24 @@ from typing import Annotated, Literal
 import msgspec
 
 from pipelines.pose.angles import ANGLES
+from pipelines.pose.model import Prescription
+from pipelines.pose.reference import Reference, with_reference
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class UnknownProfileError(LookupError):
     """No profile has this name or alias."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another angle the same repetitions can be counted by, where the camera sees it better."""
+
+    angle: str
+    direction: Literal["increase", "decrease"] = "increase"
+    minimum_excursion_deg: Positive = 15.0
 
 
 class Primary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,14 +39,38 @@ class Primary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     angle: str  # what is reported as the range of motion
     counted_angle: str | None = None  # what repetitions are counted by, where that is another one
+    candidates: tuple[Candidate, ...] = ()  # what they may be counted by instead; the clearest is taken
     sides: Literal["bilateral", "unilateral"]  # both limbs together, or one of the two at a time
     direction: Literal["increase", "decrease", "either"] = "increase"  # from rest; "either": rest is where it begins
     outward: Literal["concentric", "eccentric"] = "concentric"  # the phase that leads away from rest
     cutoff_hz: Positive = 1.5  # low-pass for counting
     minimum_excursion_deg: Positive = 15.0
-    turn_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2  # of the patient's typical excursion: less is none
-    return_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.4  # of the rise, that the way back must cover
-    rom: Literal["peak", "range"] = "peak"  # report the angle's peak, or the arc it went through
+    # Hysteresis, and the least a repetition has to reach, as a share of the patient's typical excursion. Clinic
+    # recordings want small repetitions kept (0.2), films from anywhere want them dropped (0.4 and more).
+    turn_share: Share = 0.2
+    partial_share: Share = 0.15  # a movement between this and ``turn_share`` is a partial repetition
+    return_share: Share = 0.4  # of the rise, that the way back must cover
+    # A repetition that the recording's edge cuts is counted if this share of its missing flank is there; None: never.
+    edge_share: Share | None = None
+    rom: Literal["peak", "range", "mean"] = "peak"  # report the angle's peak, the arc it went through, or its mean
+
+
+class Posture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An angle within bounds: part of what a held position is."""
+
+    angle: str
+    side: Literal["working", "other"] = "working"
+    low_deg: float = -360.0
+    high_deg: float = 360.0
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An exercise that is held: what is counted are stretches of time in a position, and not swings."""
+
+    postures: Annotated[tuple[Posture, ...], msgspec.Meta(min_length=1)]  # all of them at once
+    shortest_ms: Positive = 3000.0
+    lapse_ms: NotNegative = 700.0  # out of position for no longer than this, the hold goes on
+    still_deg_s: Positive = 25.0  # a primary angle that changes faster is on its way, and not held
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,17 +122,39 @@ class MovementProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     title: str
     source: str = ""  # where the figures come from
     aliases: tuple[str, ...] = ()
+    measurable: bool = True  # False: no excursion that a camera can see, so nothing is counted or scored
     primary: Primary
+    hold: Hold | None = None
     target: Target | None = None
     tempo: Tempo = msgspec.field(default_factory=Tempo)
     consistency: Consistency = msgspec.field(default_factory=Consistency)
     compensations: tuple[Compensation, ...] = ()
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         named = [compensation.angle for compensation in self.compensations]
+        named += [candidate.angle for candidate in self.primary.candidates]
+        named += [posture.angle for posture in self.hold.postures] if self.hold else []
         for angle in (self.primary.angle, self.primary.counted_angle or self.primary.angle, *named):
             if angle not in ANGLES:
                 raise ValueError(f"profile {self.name}: there is no angle {angle!r}")
+
+    def prescribed(self, prescription: Prescription) -> MovementProfile:
+        """This profile with what the plan asks for in place of its own figures: range of motion, length of a hold."""
+        asked = (prescription.target_low_deg, prescription.target_high_deg)
+        adjusted = self
+        if asked != (None, None):
+            own = self.target or Target(low_deg=asked[0] if asked[0] is not None else -360.0)
+            low = own.low_deg if asked[0] is None else asked[0]
+            high = own.high_deg if asked[1] is None else asked[1]
+            # A plan that asks for less than the profile's least asks for less; its bounds still bound something.
+            low = low if high is None else min(low, high)
+            target = msgspec.structs.replace(own, low_deg=low, high_deg=high)
+            adjusted = msgspec.structs.replace(adjusted, target=target)
+        if self.hold is not None and prescription.hold_ms is not None:
+            tempo = msgspec.structs.replace(self.tempo, brisk_ms=float(prescription.hold_ms))
+            adjusted = msgspec.structs.replace(adjusted, tempo=tempo)
+        return adjusted
 
 
 @cache
@@ -107,11 +164,16 @@ def _all() -> dict[str, MovementProfile]:
     for file in sorted(files("pipelines.pose").joinpath("profiles").iterdir(), key=lambda each: each.name):
         if not file.name.endswith(".toml"):
             continue
-        profile = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), MovementProfile)
+        profile = msgspec.convert(with_reference(tomllib.loads(file.read_text(encoding="utf-8"))), MovementProfile)
         if f"{profile.name}.toml" != file.name:
             raise ValueError(f"profile {profile.name!r} is in {file.name}")
         profiles[profile.name] = profile
     return profiles
+
+
+def _key(name: str) -> str:
+    """What of a name tells exercises apart: "Push-ups", "push_up" and "PushUp" are one."""
+    return "".join(letter for letter in name.lower() if letter.isalnum()).removesuffix("s")
 
 
 @cache
@@ -119,9 +181,9 @@ def _aliases() -> dict[str, MovementProfile]:
     known: dict[str, MovementProfile] = {}
     for profile in _all().values():
         for name in (profile.name, *profile.aliases):
-            if name in known:
-                raise ValueError(f"{name!r} names both {known[name].name} and {profile.name}")
-            known[name] = profile
+            other = known.setdefault(_key(name), profile)
+            if other is not profile:
+                raise ValueError(f"{name!r} names both {other.name} and {profile.name}")
     return known
 
 
@@ -131,13 +193,12 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> MovementProfile:
-    """The profile called ``name``, by its own name or an alias, whatever the case or the kind of word separator.
+    """The profile called ``name``, by its own name or an alias, whatever the case, the word separators and a plural s.
 
     Raises:
         UnknownProfileError: there is none; pass ``None`` to ``summarise`` to have one found from the motion itself.
     """
-    key = "_".join(name.lower().replace("-", " ").replace("_", " ").split())
     try:
-        return _aliases()[key]
+        return _aliases()[_key(name)]
     except KeyError:
         raise UnknownProfileError(f"no movement profile is called {name!r}") from None

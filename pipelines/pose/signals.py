@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 GRID_HZ: Final = 30.0
 GAP_MS: Final = 500  # nothing usable for longer than this is a gap: about a quarter of a brisk repetition
@@ -24,6 +25,7 @@ class Timeline(NamedTuple):
     """Where N frames fall on an even grid of G points."""
 
     frame_order: NDArray[np.intp]  # [K] frames in time order, one a timestamp
+    frame_ms: NDArray[np.int64]  # [K] real milliseconds since the session's start, strictly increasing
     frame_process_ms: Float64s  # [K] strictly increasing
     grid_process_ms: Float64s  # [G] evenly spaced at GRID_HZ
     grid_ms: Float64s  # [G] real milliseconds since the session's start
@@ -53,12 +55,12 @@ def timeline(timestamp_ms: NDArray[np.integer]) -> Timeline:
         times = times[order]
     if not len(times):
         empty = np.empty(0)
-        return Timeline(order, empty, empty, empty)
+        return Timeline(order, times, empty, empty, empty)
     process = np.zeros(len(times))
     np.cumsum(np.minimum(np.diff(times), LONGEST_STEP_MS), out=process[1:])
     points = int(process[-1] * GRID_HZ / 1000.0 + 1e-9) + 1
     grid = np.arange(points, dtype=np.float64) * (1000.0 / GRID_HZ)
-    return Timeline(order, process, grid, np.interp(grid, process, times))
+    return Timeline(order, times, process, grid, np.interp(grid, process, times))
 
 
 def gaps(timestamp_ms: NDArray[np.integer], usable: NDArray[np.bool_]) -> tuple[int, int]:
@@ -84,7 +86,5 @@ def low_pass(values: Float64s, cutoff_hz: float) -> Float64s:
     if len(values) < 2:
         return values.copy()
     sigma = HALF_POWER * GRID_HZ / cutoff_hz
-    reach = max(1, int(np.ceil(3.0 * sigma)))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    kernel /= kernel.sum()
-    return np.convolve(np.pad(values, reach, mode="edge"), kernel, mode="valid")
+    filtered: Float64s = gaussian_filter1d(values, sigma, mode="nearest", radius=max(1, int(np.ceil(3.0 * sigma))))
+    return filtered

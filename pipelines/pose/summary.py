@@ -1,35 +1,40 @@
 """One exercise session's movement, from landmarks to the values that are stored: the only way into this package's sums.
 
 Pure and deterministic; never raises for finite input of the right shape, however little of it there is. Every float is
-rounded here, to the decimals declared below, so that a stored number is the same wherever it is worked out again.
+rounded, here and in ``rep_metrics``, to declared decimals, so that a stored number is the same wherever it is made.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from pipelines.pose import empty
 from pipelines.pose.angles import Body
 from pipelines.pose.discovery import find_profile
+from pipelines.pose.holds import Positions, holds
 from pipelines.pose.landmarks import COLUMN_COUNT, LANDMARK_COUNT
 from pipelines.pose.model import PoseSummary, Prescription, RepMetrics
 from pipelines.pose.motion import Excursions, Motion, counting_rule, excursions, measure
-from pipelines.pose.phases import phases
-from pipelines.pose.profile import MovementProfile, Primary
-from pipelines.pose.scoring import Scores, Windows, peak_rom, score
-from pipelines.pose.segmentation import Repetition, repetitions
-from pipelines.pose.signals import GAP_MS, GRID_HZ, Timeline, gaps, timeline
-from pipelines.pose.smoothness import sparc
+from pipelines.pose.profile import MovementProfile
+from pipelines.pose.reasons import reasons
+from pipelines.pose.rep_metrics import (
+    ANGLE_DECIMALS,
+    MILLISECOND_DECIMALS,
+    SCORE_DECIMALS,
+    SHARE_DECIMALS,
+    SPARC_DECIMALS,
+    rep_metrics,
+    smoothness_of,
+)
+from pipelines.pose.scoring import judged_windows, peak_rom, score
+from pipelines.pose.segmentation import Found, segment
+from pipelines.pose.setup import without_setup
+from pipelines.pose.signals import Timeline, gaps, timeline
+from pipelines.pose.template import Filtered
 from pipelines.pose.unseen import observed
 from pipelines.pose.version import algorithm_version
-
-ANGLE_DECIMALS: Final = 1
-SCORE_DECIMALS: Final = 1
-SHARE_DECIMALS: Final = 4
-SPARC_DECIMALS: Final = 3
-MILLISECOND_DECIMALS: Final = 1
 
 
 def summarise(
@@ -44,8 +49,9 @@ def summarise(
         landmarks_m: finite [N, 33, 4] world landmarks: x, y, z in metres, visibility; N may be 0.
         timestamp_ms: [N] since the session's start. Frames are put in order; of equal times the first counts.
         profile: how the exercise is measured; None has a profile found from the motion itself.
-        prescription: what the plan asked for. Where both sides move, only the prescribed one counts; where only the
-            other one moves, its repetitions are counted and their ``side`` says so.
+        prescription: what the plan asked for; its target range takes the place of the profile's. Where both sides
+            move, only the prescribed one counts; where only the other one moves, its repetitions are counted and their
+            ``side`` says so.
 
     Raises:
         ValueError: the arrays have another shape.
@@ -54,44 +60,67 @@ def summarise(
         raise ValueError(f"landmarks {landmarks_m.shape} do not fit {len(timestamp_ms)} timestamps")
     line = timeline(timestamp_ms)
     if not line.size:
-        return _nothing(profile.name if profile else "none")
+        return _nothing(profile)
     body = Body(landmarks_m)
-    used = profile or find_profile(body, landmarks_m, line)
+    used = (profile or find_profile(body, landmarks_m, line)).prescribed(prescription)
     motion = measure(body, landmarks_m, line, used, prescription.side)
     times = timestamp_ms.astype(np.int64, copy=False)[line.frame_order]
-    found = observed(repetitions(motion.counted, counting_rule(used)), line, times)
-    seen = motion.seen[line.frame_order]
-    gap_count, gap_ms = gaps(times, seen)
+    seen, usable = motion.seen[line.frame_order], motion.usable[line.frame_order]
+    reason = empty.before_counting(
+        frame_count=len(times),
+        measurable=used.measurable,
+        usable_count=int(usable.sum()),
+        trunk_m=float(np.median(np.linalg.norm(body.trunk, axis=0))),
+        erratic_share=motion.erratic_share,
+    )
+    found = Found([], [])
+    if reason is None:
+        found = _found(body, landmarks_m, line, motion, profile=used, prescribed=prescription.side)
     reps: tuple[RepMetrics, ...] = ()
-    smoothness = symmetry = None
-    if found:
-        windows = _windows(found, line)
-        moved = excursions(motion, used.primary, windows.starts, windows.ends)
-        scores = score(body, line, used, windows, moved)
-        reps = _rep_metrics(
-            found=found,
+    symmetry = None
+    if found.repetitions:
+        starts, ends = (np.array([getattr(rep, name) for rep in found.repetitions]) for name in ("start", "end"))
+        moved = excursions(motion, used.primary, starts, ends, [rep.side for rep in found.repetitions])
+        judged = judged_windows(found.repetitions, line)
+        # Of what is held nobody asks how smoothly it moved.
+        smooth = np.full(len(starts), np.nan) if used.hold else smoothness_of(found.repetitions, motion, moved)
+        scores = score(Filtered(body, line), used, judged, moved, smooth)
+        reps = rep_metrics(
+            found=found.repetitions,
             line=line,
             motion=motion,
-            primary=used.primary,
+            profile=used,
             moved=moved,
             scores=scores,
-            confidence=_confidence(windows, line, times, seen),
+            smoothness=smooth,
+            why=reasons(used, scores, peak_rom(moved), judged.duration_ms),
+            times=times,
         )
-        smoothness = _smoothness(motion, windows)
         symmetry = _symmetry(moved)
-    roms = np.array([rep.peak_rom_deg for rep in reps])
-    durations = [rep.end_ms - rep.start_ms for rep in reps]
+    elif reason is None:
+        reason = empty.after_counting(
+            excursion_deg=float(np.ptp(motion.counted)),
+            minimum_deg=used.primary.minimum_excursion_deg,
+            duration_ms=float(times[-1] - times[0]),
+            shortest_ms=used.hold.shortest_ms if used.hold else used.tempo.shortest_ms,
+        )
+    gap_count, gap_ms = gaps(times, seen)
+    totals = _totals(reps)
+    known = used.measurable
     return PoseSummary(
         reps=reps,
-        rep_count=len(reps),
-        average_form_score=round(float(np.mean([rep.form_score for rep in reps])), SCORE_DECIMALS) if reps else None,
-        active_duration_ms=sum(durations),
-        rom_mean_deg=round(float(roms.mean()), ANGLE_DECIMALS) if reps else None,
-        rom_max_deg=round(float(roms.max()), ANGLE_DECIMALS) if reps else None,
-        rom_sd_deg=round(float(roms.std(ddof=1)), ANGLE_DECIMALS) if len(reps) > 1 else None,
-        tempo_mean_ms=round(sum(durations) / len(reps), MILLISECOND_DECIMALS) if reps else None,
+        rep_count=len(reps) if known else None,
+        partial_rep_count=len(found.partial) if known and used.hold is None else None,
+        held_ms=sum(rep.hold_ms for rep in reps) if known and used.hold is not None else None,
+        empty_reason=reason,
+        average_form_score=_rounded(totals["form_score"], SCORE_DECIMALS),
+        active_duration_ms=sum(rep.end_ms - rep.start_ms for rep in reps) if known else None,
+        rom_mean_deg=_rounded(totals["rom_mean"], ANGLE_DECIMALS),
+        rom_max_deg=_rounded(totals["rom_max"], ANGLE_DECIMALS),
+        rom_sd_deg=_rounded(totals["rom_sd"], ANGLE_DECIMALS),
+        tempo_mean_ms=_rounded(totals["duration"], MILLISECOND_DECIMALS),
         symmetry_percent=symmetry,
-        smoothness_sparc=smoothness,
+        smoothness_sparc=_rounded(totals["sparc"], SPARC_DECIMALS),
         tracking_quality=round(float(seen.mean()), SHARE_DECIMALS),
         gap_count=gap_count,
         gap_ms=gap_ms,
@@ -102,13 +131,63 @@ def summarise(
     )
 
 
-def _nothing(profile_name: str) -> PoseSummary:
+def _found(
+    body: Body,
+    landmarks_m: NDArray[np.floating],
+    line: Timeline,
+    motion: Motion,
+    *,
+    profile: MovementProfile,
+    prescribed: str | None,
+) -> Found:
+    """Repetitions that were seen, or holds, without set-up movements; partial ones apart."""
+    usable = motion.usable[line.frame_order]
+    if profile.hold is not None:
+        signals = Positions(body, landmarks_m, line, together=profile.primary.sides == "bilateral")
+        return Found(holds(signals, profile, profile.hold, usable, prescribed), [])
+    found = segment(motion.counted, counting_rule(profile))
+    seen = observed(found.repetitions, line, usable)
+    return Found(without_setup(seen, body, line), observed(found.partial, line, usable))
+
+
+_REP_SCHEMA = {
+    "peak_rom_deg": pl.Float64,
+    "form_score": pl.Float64,
+    "smoothness_sparc": pl.Float64,
+    "start_ms": pl.Int64,
+    "end_ms": pl.Int64,
+}
+
+
+def _totals(reps: tuple[RepMetrics, ...]) -> dict[str, float | None]:
+    """What the repetitions come to; None where there are too few to say."""
+    table = pl.DataFrame({name: [getattr(rep, name) for rep in reps] for name in _REP_SCHEMA}, schema=_REP_SCHEMA)
+    totals = table.select(
+        form_score=pl.col("form_score").mean(),
+        rom_mean=pl.col("peak_rom_deg").mean(),
+        rom_max=pl.col("peak_rom_deg").max(),
+        rom_sd=pl.col("peak_rom_deg").std(),
+        duration=(pl.col("end_ms") - pl.col("start_ms")).mean(),
+        sparc=pl.col("smoothness_sparc").mean(),
+    )
+    return totals.row(0, named=True)
+
+
+def _rounded(value: float | None, decimals: int) -> float | None:
+    return None if value is None else round(value, decimals)
+
+
+def _nothing(profile: MovementProfile | None) -> PoseSummary:
     """The summary of a session without a frame: counts are 0, measurements unknown."""
+    known = profile is None or profile.measurable
     return PoseSummary(
         reps=(),
-        rep_count=0,
+        rep_count=0 if known else None,
+        partial_rep_count=0 if known and (profile is None or profile.hold is None) else None,
+        held_ms=0 if known and profile is not None and profile.hold is not None else None,
+        empty_reason="no_frames",
         average_form_score=None,
-        active_duration_ms=0,
+        active_duration_ms=0 if known else None,
         rom_mean_deg=None,
         rom_max_deg=None,
         rom_sd_deg=None,
@@ -120,74 +199,9 @@ def _nothing(profile_name: str) -> PoseSummary:
         gap_ms=0,
         frame_count=0,
         duration_ms=0,
-        movement_profile=profile_name,
+        movement_profile=profile.name if profile else "none",
         algorithm_version=algorithm_version(),
     )
-
-
-def _windows(found: list[Repetition], line: Timeline) -> Windows:
-    starts, peaks, ends = (np.array([getattr(rep, name) for rep in found]) for name in ("start", "peak", "end"))
-    return Windows(starts=starts, peaks=peaks, ends=ends, duration_ms=line.grid_ms[ends] - line.grid_ms[starts])
-
-
-def _confidence(
-    windows: Windows, line: Timeline, times: NDArray[np.int64], seen: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """[R] the share of the repetition that rests on visible frames, at the session's usual frame interval."""
-    steps = np.diff(times)
-    steps = steps[steps <= GAP_MS]
-    usual_ms = float(steps.mean()) if len(steps) else 1.0
-    visible = np.concatenate(([0], np.cumsum(seen)))
-    first = np.searchsorted(times, line.grid_ms[windows.starts], side="left")
-    last = np.searchsorted(times, line.grid_ms[windows.ends], side="right")
-    expected = np.maximum(windows.duration_ms / usual_ms, np.maximum(last - first, 1))
-    share: NDArray[np.float64] = np.minimum((visible[last] - visible[first]) / expected, 1.0)
-    return share
-
-
-def _rep_metrics(
-    *,
-    found: list[Repetition],
-    line: Timeline,
-    motion: Motion,
-    primary: Primary,
-    moved: Excursions,
-    scores: Scores,
-    confidence: NDArray[np.float64],
-) -> tuple[RepMetrics, ...]:
-    roms = peak_rom(moved)
-    metrics: list[RepMetrics] = []
-    for i, phase in enumerate(phases(motion.counted, found, line)):
-        outward_first = primary.outward == "concentric"
-        metrics.append(
-            RepMetrics(
-                rep_number=i + 1,
-                start_ms=phase.start_ms,
-                end_ms=phase.end_ms,
-                cycle_start_ms=phase.start_ms,
-                cycle_end_ms=phase.end_ms,
-                peak_rom_deg=round(float(roms[i]), ANGLE_DECIMALS),
-                form_score=round(float(scores.form[i]), SCORE_DECIMALS),
-                concentric_ms=phase.out_ms if outward_first else phase.back_ms,
-                hold_ms=phase.hold_ms,
-                eccentric_ms=phase.back_ms if outward_first else phase.out_ms,
-                deviation_max_deg=None
-                if scores.deviation_deg is None
-                else round(float(scores.deviation_deg[i]), ANGLE_DECIMALS),
-                deviation_name=scores.deviation_name[i],
-                side=moved.side[i],
-                confidence=round(float(confidence[i]), SHARE_DECIMALS),
-            )
-        )
-    return tuple(metrics)
-
-
-def _smoothness(motion: Motion, windows: Windows) -> float | None:
-    """Mean SPARC of the repetitions' angular speed, on the side that moves most."""
-    side = max(motion.sides, key=lambda each: float(np.ptp(motion.angle[each])))
-    speed = np.abs(np.gradient(motion.angle[side])) if len(motion.angle[side]) > 1 else np.zeros(1)
-    values = sparc([speed[a : b + 1] for a, b in zip(windows.starts, windows.ends, strict=True)], GRID_HZ)
-    return None if np.isnan(values).all() else round(float(np.nanmean(values)), SPARC_DECIMALS)
 
 
 def _symmetry(moved: Excursions) -> float | None:

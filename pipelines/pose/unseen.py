@@ -18,18 +18,21 @@ from pipelines.pose.signals import LONGEST_STEP_MS, Timeline
 UNSEEN_MS: Final = 3000
 
 
-def observed(found: list[Repetition], line: Timeline, times: NDArray[np.int64]) -> list[Repetition]:
-    """``found`` without what lies in a break.
+def observed(found: list[Repetition], line: Timeline, usable: NDArray[np.bool_]) -> list[Repetition]:
+    """``found`` without what lies in a break: no frame, or none in which the landmarks were usable.
 
-    A repetition that begins or ends inside a squeezed break is trimmed to the frames beside it; one that spans a break
-    longer than ``UNSEEN_MS``, or peaks inside one, is no repetition anybody saw. ``times`` [K] in time order (ms).
+    A repetition that begins or ends inside a break is trimmed to the frames beside it; one that spans a break longer
+    than ``UNSEEN_MS``, or peaks inside one, is no repetition anybody saw. ``usable`` [K], frames in order.
     """
+    times, at = line.frame_ms, line.frame_process_ms
+    if not usable.all():
+        times, at = times[usable], at[usable]
     steps = np.diff(times)
     breaks = np.flatnonzero(steps > LONGEST_STEP_MS)
     if not len(breaks) or not found:
         return found
-    before = np.searchsorted(line.grid_process_ms, line.frame_process_ms[breaks], side="right") - 1
-    after = np.searchsorted(line.grid_process_ms, line.frame_process_ms[breaks + 1], side="left")
+    before = np.searchsorted(line.grid_process_ms, at[breaks], side="right") - 1
+    after = np.searchsorted(line.grid_process_ms, at[breaks + 1], side="left")
     after = np.minimum(after, line.size - 1)
     long = steps[breaks] > UNSEEN_MS
     kept = []
@@ -43,5 +46,6 @@ def observed(found: list[Repetition], line: Timeline, times: NDArray[np.int64]) 
             end = int(before[inside][0])
         spanned = long & (before >= start) & (after <= end)
         if start < rep.peak < end and not spanned.any():
-            kept.append(rep._replace(start=start, end=end))
+            onset, offset = min(max(rep.onset, start), rep.peak - 1), max(min(rep.offset, end), rep.peak + 1)
+            kept.append(rep._replace(start=start, end=end, onset=onset, offset=offset))
     return kept

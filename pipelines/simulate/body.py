@@ -61,6 +61,7 @@ class Limbs:
     shank_out: Angles
     arm_plane: Angles  # 0 to the side, 90 ahead
     elbow_flexion: Angles
+    toes_down: Angles  # against the level foot of a standing body
     foot_planted: bool = True  # flat on the floor, else at a right angle to the shank
 
 
@@ -71,11 +72,13 @@ class Pose:
     count: int
     trunk_flexion: Angles = field(init=False)
     trunk_side: Angles = field(init=False)  # towards the left
+    pitch: Angles = field(init=False)  # the whole body about its left-right axis: 0 upright, 90 prone, -90 supine
     limbs: dict[str, Limbs] = field(init=False)
 
     def __post_init__(self) -> None:
         self.trunk_flexion = self.constant(2.0)
         self.trunk_side = self.constant(0.0)
+        self.pitch = self.constant(0.0)
         self.limbs = {
             side: Limbs(
                 thigh_flexion=self.constant(2.0),
@@ -85,6 +88,7 @@ class Pose:
                 shank_out=self.constant(2.0),
                 arm_plane=self.constant(25.0),
                 elbow_flexion=self.constant(12.0),
+                toes_down=self.constant(0.0),
             )
             for side in SIDES
         }
@@ -106,6 +110,12 @@ def landmarks(pose: Pose, stature_m: float, facing_deg: float) -> NDArray[np.flo
         out = 1.0 if side == "left" else -1.0
         _place_arm(points, side, pose.limbs[side], neck, (out * left, up, forward))
         _place_leg(points, side, pose.limbs[side], out * _LEFT)
+    if pose.pitch.any():
+        cosine, sine = _cos(pose.pitch), _sin(pose.pitch)
+        points[..., 1], points[..., 2] = (
+            cosine * points[..., 1] - sine * points[..., 2],
+            sine * points[..., 1] + cosine * points[..., 2],
+        )
     turn = np.deg2rad(facing_deg)
     x = points[..., 0] * np.cos(turn) + points[..., 2] * np.sin(turn)
     z = points[..., 0] * np.sin(turn) - points[..., 2] * np.cos(turn)
@@ -180,6 +190,9 @@ def _place_leg(points: NDArray[np.float64], side: str, limbs: Limbs, out: NDArra
     down = np.broadcast_to(-_UP, thigh.shape)
     if not limbs.foot_planted:
         toes, down = _without(toes, shank), shank
+    if limbs.toes_down.any():
+        pitched = _cos(limbs.toes_down), _sin(limbs.toes_down)
+        toes, down = pitched[0] * toes + pitched[1] * down, pitched[0] * down - pitched[1] * toes
     points[:, sided("hip", side)] = hip
     points[:, sided("knee", side)] = knee
     points[:, sided("ankle", side)] = ankle

@@ -1,20 +1,20 @@
 """How each exercise moves the body, done well or with a fault.
 
 Belongs here: from progress through a repetition (0 at rest, 1 at its end of range) to joint angles. Does not belong
-here: timing, noise (``performance.py``), geometry (``body.py``), and how an exercise is judged
-(``pipelines.pose.profiles``).
+here: timing, noise (``performance.py``), geometry (``body.py``), training exercises (``training.py``), and how an
+exercise is judged (``pipelines.pose.profiles``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from pipelines.pose.landmarks import SIDES
 from pipelines.simulate.body import Angles, Limbs, Pose
+from pipelines.simulate.effort import Effort, Exercise
+from pipelines.simulate.training import TRAINING
 
 # What can go wrong, at strength 1.
 FAULTS: Final[dict[str, str]] = {
@@ -28,33 +28,6 @@ FAULTS: Final[dict[str, str]] = {
     "bent_knee": "a knee that should stay straight bends by 45 degrees",
     "bent_elbow": "an elbow that should stay straight bends by 60 degrees",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """One performance as the muscles see it. ``progress``: side -> [N], 0 at rest, 1 at the wanted range."""
-
-    progress: Mapping[str, Angles]
-    range_deg: float
-    faults: Mapping[str, float]
-
-    @property
-    def overall(self) -> Angles:
-        return np.maximum(self.progress["left"], self.progress["right"])
-
-    def fault(self, name: str, degrees: float) -> float:
-        return self.faults.get(name, 0.0) * degrees
-
-
-@dataclass(frozen=True, slots=True)
-class Exercise:
-    """``rest_deg``: the primary angle at rest; ``range_deg``: how far from there, done well."""
-
-    name: str
-    move: Callable[[Pose, Effort], None]
-    range_deg: float
-    side: str  # "both", or the side that usually moves
-    sides_together: bool = True  # with side "both": at once, else by turns
 
 
 def pose_of(exercise: Exercise, effort: Effort, count: int) -> Pose:
@@ -160,5 +133,6 @@ EXERCISES: Final[dict[str, Exercise]] = {
         Exercise("shoulder_flexion", _shoulder_flexion, range_deg=145.0, side="right"),
         Exercise("hip_abduction", _hip_abduction, range_deg=38.0, side="right", sides_together=False),
         Exercise("seated_knee_extension", _seated_knee_extension, range_deg=80.0, side="right", sides_together=False),
+        *TRAINING,
     )
 }

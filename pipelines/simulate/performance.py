@@ -16,7 +16,8 @@ from scipy.signal import lfilter
 
 from pipelines.pose.landmarks import COLUMN_COUNT, LANDMARK_COUNT, SIDES, VISIBILITY, Z
 from pipelines.simulate import body
-from pipelines.simulate.exercises import EXERCISES, FAULTS, Effort, Exercise, pose_of
+from pipelines.simulate.effort import Effort, Exercise
+from pipelines.simulate.exercises import EXERCISES, FAULTS, pose_of
 from pipelines.simulate.recording import Recording
 
 MAX_DURATION_S: Final = 3 * 3600 - 1
@@ -24,6 +25,7 @@ MAX_REPS: Final = 1_000
 
 # Shares of a repetition: out, hold, back; the rest of it is at rest.
 _OUT, _HOLD, _BACK = 0.42, 0.10, 0.40
+_INTO_HOLD_S = 1.0  # into a position that is held, and out of it; three times that between two of them
 # A repetition is never quite like the last (standard deviations, as fractions).
 _RANGE_VARIATION: Final = 0.02
 _TEMPO_VARIATION: Final = 0.05
@@ -130,9 +132,17 @@ def _plan(performance: Performance, exercise: Exercise, rng: np.random.Generator
             sides = (SIDES[number % 2],)
         length_s = performance.tempo_s * float(np.clip(rng.normal(1, _TEMPO_VARIATION), 0.85, 1.15))
         varied = reach * float(np.clip(rng.normal(1, _RANGE_VARIATION), 0.94, 1.06))
-        reps.append(_Rep(now_s, length_s * (_OUT + _HOLD + _BACK), varied, sides))
+        reps.append(_Rep(now_s, length_s * sum(_shares(exercise, performance.tempo_s)), varied, sides))
         now_s += length_s
     return reps, now_s
+
+
+def _shares(exercise: Exercise, tempo_s: float) -> tuple[float, float, float]:
+    """The way out, the hold and the way back, as shares of a repetition; the rest of it is rest."""
+    if not exercise.held:
+        return _OUT, _HOLD, _BACK
+    way = min(_INTO_HOLD_S / tempo_s, 0.2)
+    return way, 1.0 - 3.0 * way, way
 
 
 def _ease(share: NDArray[np.float64], jerks: float) -> NDArray[np.float64]:
@@ -148,15 +158,16 @@ def _progress(
 ) -> NDArray[np.float64]:
     progress = np.zeros(len(times_s))
     jerks = performance.faults.get("jerky", 0.0)
-    whole = _OUT + _HOLD + _BACK
+    out_share, hold_share, back_share = _shares(EXERCISES[performance.exercise], performance.tempo_s)
+    whole = out_share + hold_share + back_share
     for rep in reps:
         if side not in rep.sides:
             continue
         # Only this repetition's frames: the whole course for each would cost frames times repetitions.
         low, high = np.searchsorted(times_s, (rep.start_s, rep.start_s + rep.length_s))
         share = (times_s[low:high] - rep.start_s) / rep.length_s * whole
-        out = _ease(share / _OUT, jerks)
-        back = _ease((share - _OUT - _HOLD) / _BACK, jerks)
+        out = _ease(share / out_share, jerks)
+        back = _ease((share - out_share - hold_share) / back_share, jerks)
         progress[low:high] = rep.reach * (out - back)
     if side == "left":
         progress *= 1 - 0.35 * performance.faults.get("asymmetry", 0.0)

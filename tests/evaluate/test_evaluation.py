@@ -10,24 +10,14 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.evaluate.calibrate import (
-    Fitted,
-    candidates,
-    fit,
-    leave_one_subject_out,
-    observe,
-    recalibrated,
-    written_by_hand,
-)
-from pipelines.evaluate.calibrate_cli import calibrate
 from pipelines.evaluate.cli import evaluate
 from pipelines.evaluate.cuts import MOST_REPETITIONS, cut_and_join
-from pipelines.evaluate.dataset import DatasetError, Entry, Sequence, read_manifest, read_references, read_sequence
-from pipelines.evaluate.run import judge, judge_entry, report
-from pipelines.pose.profile import load
+from pipelines.evaluate.dataset import DatasetError, read_manifest, read_references, read_sequence
+from pipelines.evaluate.report import report
+from pipelines.evaluate.run import FormScores, Judged, judge, judge_cuts
+from tests.evaluate.recordings import recording
 from tests.pose.synthetic import repetitions_deg, squatting, timestamps
 
-PERIOD_S = 3.0
 ROW_FIELDS = {
     "dataset",
     "exercise",
@@ -35,38 +25,24 @@ ROW_FIELDS = {
     "mae",
     "off_by_one",
     "auc",
+    "auc_evidence",
+    "auc_in_sample",
     "boundary_within_250_ms",
+    "peak_rom_offset_deg",
     "peak_rom_error_deg",
+    "peak_rom_paired_error_deg",
 }
-
-
-def recording(sequence_id: str, *, peak_deg: float, label: str, exercise: str = "deep_squat") -> Sequence:
-    """Six marked repetitions, each a little different, without any rest between them."""
-    rng = np.random.default_rng(sum(sequence_id.encode()))
-    angle = np.concatenate(
-        [repetitions_deg(1, peak_deg=peak_deg + rng.uniform(-4, 4), period_s=PERIOD_S, idle_s=0.0) for _ in range(6)]
-    )
-    body = squatting(angle)
-    starts = np.arange(6, dtype=np.int64) * 3000
-    return Sequence(
-        entry=Entry(
-            sequence_id=sequence_id,
-            path=Path(f"{sequence_id}.npz"),
-            dataset="Made up",
-            subject=sequence_id.split("_", maxsplit=1)[0],
-            exercise=exercise,
-            true_reps=6,
-            label=label,
-            coord="mp_world_m",
-            frame_w=None,
-            frame_h=None,
-        ),
-        landmarks_m=body,
-        timestamp_ms=timestamps(len(body)),
-        rep_start_ms=starts,
-        rep_end_ms=starts + 2966,
-        rep_correct=np.full(6, label == "correct"),
-    )
+OVERALL_FIELDS = {
+    "mae",
+    "off_by_one",
+    "boundary_within_250_ms",
+    "auc",
+    "auc_by_dataset",
+    "auc_lowest_by_dataset",
+    "auc_in_sample",
+    "peak_rom_error_deg",
+    "peak_rom_paired_error_deg",
+}
 
 
 @pytest.fixture
@@ -179,18 +155,23 @@ def test_rows_and_overall_figures(folder: Path) -> None:
     references = read_references(folder)
     judged = [
         each
-        for entry in read_manifest(folder)
-        for each in judge_entry(entry, read_sequence, references.get(entry.sequence_id, []), 2, 1)
+        for sequence in map(read_sequence, read_manifest(folder))
+        for each in (
+            judge(sequence, references.get(sequence.entry.sequence_id, []), cut=False),
+            *judge_cuts(sequence, 2, 1),
+        )
     ]
     result = report(judged)
     rows = {(row.dataset, row.exercise): row for row in result.rows}
     squat, unknown = rows["Made up", "deep_squat"], rows["Made up", "Kniebeuge nach Art des Hauses"]
     assert (squat.sequences, squat.mae, squat.off_by_one) == (4, 0.0, 1.0)
-    assert squat.auc == 1.0
+    assert (squat.auc, squat.auc_evidence, squat.auc_in_sample) == (1.0, "unseen", None)
     assert squat.boundary_within_250_ms is not None
     assert squat.boundary_within_250_ms > 0.9
     assert squat.peak_rom_error_deg is not None
-    assert squat.peak_rom_error_deg < 10.0
+    assert squat.peak_rom_error_deg == 0.0, "one repetition: all of it is offset"
+    assert squat.peak_rom_offset_deg is not None
+    assert abs(squat.peak_rom_offset_deg) < 10.0
     assert unknown.mae == 0.0
     assert unknown.peak_rom_error_deg is None
     cut = rows["Made up cut", "deep_squat"]
@@ -207,7 +188,7 @@ def test_the_command_writes_the_report(folder: Path, tmp_path: Path) -> None:
     assert "overall" in run.output
     written = json.loads(out.read_bytes())
     assert set(written) == {"rows", "overall"}
-    assert set(written["overall"]) == {"mae", "off_by_one", "auc"}
+    assert set(written["overall"]) == OVERALL_FIELDS
     assert all(set(row) == ROW_FIELDS for row in written["rows"])
     assert {row["dataset"] for row in written["rows"]} == {"Made up", "Made up cut", "Image"}
 
@@ -218,69 +199,29 @@ def test_the_command_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
     assert "no manifest.csv" in run.output
 
 
-def squats() -> list[Sequence]:
-    return [
-        recording(f"{subject}_{label}", peak_deg=peak_deg, label=label)
-        for subject in ("anna", "boris", "clara")
-        for label, peak_deg in (("correct", 125.0), ("incorrect", 75.0))
-    ]
+def judged_as(evidence: str | None, good: float, bad: float, shipped: tuple[float, float]) -> Judged:
+    return Judged(
+        dataset="Made up",
+        exercise="deep_squat",
+        cut=False,
+        evidence=evidence,  # type: ignore[arg-type]
+        judged=FormScores((good,), (bad,)),
+        shipped=FormScores((shipped[0],), (shipped[1],)),
+    )
 
 
-def test_calibration_finds_the_fault_that_was_made_and_judges_it_on_other_subjects() -> None:
-    labelled = observe(squats(), load("deep_squat"))
-    assert labelled.amount.shape[1] == 36
-    assert leave_one_subject_out(labelled, whole_score=False) == {"Made up": 1.0}
-    fitted = fit(labelled.amount, labelled.correct)
-    assert (fitted.weight >= 0.0).all()
-    assert fitted.weight[-1] > 0.0  # the range of motion
-    score = 100 * np.exp(-fitted.penalty(labelled.amount))
-    assert score[labelled.correct].min() > 50.0 > score[~labelled.correct].max()
+def test_scores_of_subjects_in_the_fit_are_never_the_headline() -> None:
+    (row,) = report([judged_as("left_out", 40.0, 60.0, (90.0, 10.0))]).rows
+    assert (row.auc, row.auc_evidence, row.auc_in_sample) == (0.0, "left_out", 1.0)
+    fitted_only = report([judged_as(None, 90.0, 10.0, (90.0, 10.0))])
+    assert (fitted_only.rows[0].auc, fitted_only.overall.auc, fitted_only.rows[0].auc_in_sample) == (None, None, 1.0)
+    (unseen,) = report([judged_as("unseen", 90.0, 10.0, (90.0, 10.0))]).rows
+    assert (unseen.auc, unseen.auc_evidence, unseen.auc_in_sample) == (1.0, "unseen", None)
 
 
-def test_a_label_that_means_nothing_is_not_learnt() -> None:
-    sequences = [
-        recording(f"{subject}_{label}{i}", peak_deg=110.0, label=label)
-        for subject in ("anna", "boris", "clara")
-        for label in ("correct", "incorrect")
-        for i in range(2)
-    ]
-    figures = leave_one_subject_out(observe(sequences, load("deep_squat")), whole_score=False)
-    assert figures["Made up"] is not None
-    assert 0.25 < figures["Made up"] < 0.75
+def test_the_two_systems_are_compared_repetition_by_repetition_once_their_offset_is_out() -> None:
+    def one(dataset: str, *rom_deg: float | None) -> Judged:
+        return Judged(dataset=dataset, exercise="deep_squat", subject="s", label="correct", cut=False, rom_deg=rom_deg)
 
-
-def test_recalibrating_replaces_the_figures_and_nothing_else() -> None:
-    profile = load("deep_squat")
-    labelled = observe(squats(), profile)
-    fitted = fit(labelled.amount, labelled.correct)
-    head = 'name = "deep_squat"\n# a note\n\n[primary]\nangle = "knee_flexion"\n'
-    once = recalibrated(head + "\n[target]\nlow_deg = 1.0\n", profile, fitted)
-    assert once.startswith(head)
-    assert "low_deg = 1.0\n" not in once
-    assert recalibrated(once, profile, fitted) == once
-
-
-def test_faults_written_by_hand_stay_and_are_not_fitted_twice() -> None:
-    profile = load("shoulder_abduction")
-    text = Path("pipelines/pose/profiles/shoulder_abduction.toml").read_text()
-    kept = written_by_hand(text)
-    assert {each.name for each in kept} == {"trunk_side_lean", "elbow_bend"}
-    left = {each.angle for each in candidates(profile, kept)}
-    assert not left & {"trunk_side_lean", "elbow_flexion", profile.primary.angle} - {"shoulder_elevation"}
-    faults = len(candidates(profile, kept)) + 1
-    nothing = Fitted(allowed=-np.ones(faults), severe=np.ones(faults), weight=np.zeros(faults))
-    assert written_by_hand(recalibrated(text, profile, nothing)) == kept
-
-
-def test_the_calibrate_command_leaves_files_alone_unless_told(folder: Path, tmp_path: Path) -> None:
-    profiles = tmp_path / "profiles"
-    profiles.mkdir()
-    path = profiles / "deep_squat.toml"
-    path.write_text('name = "deep_squat"\n')
-    arguments = ["--data", str(folder), "--profiles", str(profiles)]
-    run = CliRunner().invoke(calibrate, arguments)
-    assert run.exit_code == 0, run.output
-    assert "deep_squat" in run.output
-    assert path.read_text() == 'name = "deep_squat"\n'
-    assert CliRunner().invoke(calibrate, [*arguments, "--write"]).exit_code == 0
-    assert "[target]" in path.read_text()
+    rows = report([one("Lab Kinect", 100.0, 90.0, None), one("Lab Vicon", 90.0, 84.0, 80.0)]).rows
+    assert [row.peak_rom_paired_error_deg for row in rows] == [2.0, None]  # 10 and 6 apart: 8 is the offset

@@ -27,6 +27,20 @@ PRIMARY = {
     "shoulder_flexion": ("shoulder_elevation", 9),
     "hip_abduction": ("hip_abduction", 7),
     "seated_knee_extension": ("knee_flexion", 90),
+    "push_up": ("elbow_flexion", 10),
+    "pull_up": ("elbow_flexion", 10),
+    "sit_up": ("hip_flexion", 53),
+    "bridge": ("hip_flexion", 82),
+    "heel_slide": ("knee_flexion", 7),
+    "bench_press": ("elbow_flexion", 10),
+    "biceps_curl": ("elbow_flexion", 12),
+    "lateral_raise": ("shoulder_elevation", 9),
+    "front_raise": ("shoulder_elevation", 9),
+    "jumping_jack": ("shoulder_elevation", 9),
+    "calf_raise": ("heel_lift", 0),
+    "plank": ("knee_flexion", 64),
+    "wall_sit": ("knee_flexion", 6),
+    "single_leg_stance": ("knee_flexion", 6),
 }
 
 
@@ -66,7 +80,8 @@ def test_axes_are_the_cameras() -> None:
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_the_primary_angle_reaches_what_was_asked(exercise: str) -> None:
     recording = perform(Performance(exercise=exercise, reps=3, noise_m=0, range_deg=60))
-    angle = measured(recording, exercise)
+    # The leg that is lifted is the one that is not stood on.
+    angle = measured(recording, exercise, "left" if exercise == "single_leg_stance" else "right")
     rest = PRIMARY[exercise][1]
     if exercise == "sit_to_stand":
         rest = 65  # seated as deep as the range says
@@ -89,8 +104,57 @@ def test_counted_repetitions_are_where_they_were_performed(exercise: str) -> Non
     bounds = perform(performed).rep_bounds_ms
     assert bounds is not None
     for rep, (start_ms, end_ms) in zip(summary(performed).reps, bounds.tolist(), strict=True):
-        assert abs(rep.start_ms - start_ms) < 500
-        assert abs(rep.end_ms - end_ms) < 500
+        assert rep.cycle_start_ms is not None and rep.cycle_end_ms is not None
+        assert abs(rep.cycle_start_ms - start_ms) < 500
+        assert abs(rep.cycle_end_ms - end_ms) < 500
+        assert start_ms - 250 < rep.start_ms < rep.end_ms < end_ms + 250
+
+
+TRAINED = [
+    "push_up",
+    "pull_up",
+    "sit_up",
+    "bridge",
+    "heel_slide",
+    "bench_press",
+    "biceps_curl",
+    "lateral_raise",
+    "front_raise",
+    "jumping_jack",
+    "calf_raise",
+    "hip_abduction",
+    "seated_knee_extension",
+    "shoulder_flexion",
+]
+
+
+@pytest.mark.parametrize("facing_deg", [20.0, 80.0])
+@pytest.mark.parametrize("exercise", TRAINED)
+def test_training_is_counted_from_the_front_and_from_the_side(exercise: str, facing_deg: float) -> None:
+    tempo_s = 1.5 if exercise == "jumping_jack" else 3.0
+    for seed, noise_m in [(1, 0.003), (2, 0.01)]:
+        performed = Performance(
+            exercise=exercise, reps=7, tempo_s=tempo_s, seed=seed, noise_m=noise_m, facing_deg=facing_deg
+        )
+        assert summary(performed).rep_count == 7
+
+
+@pytest.mark.parametrize("exercise", ["plank", "wall_sit", "single_leg_stance"])
+def test_holds_are_counted_and_their_seconds_and_a_swing_is_none(exercise: str) -> None:
+    result = summary(Performance(exercise=exercise, reps=4, tempo_s=12.0, seed=2))
+    assert result.rep_count == 4
+    assert result.held_ms == pytest.approx(4 * 9_500, abs=4 * 1_000)
+    assert result.active_duration_ms == result.held_ms == sum(rep.hold_ms for rep in result.reps)
+    assert {rep.concentric_ms + rep.eccentric_ms for rep in result.reps} == {0}
+    swings = summary(Performance(exercise=exercise, reps=8, tempo_s=2.5, seed=2))
+    assert (swings.rep_count, swings.held_ms) == (0, 0)
+    assert swings.empty_reason == "no_repetition"
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_stance_is_told_by_the_leg_that_is_stood_on(side: str) -> None:
+    result = summary(Performance(exercise="single_leg_stance", reps=3, tempo_s=10.0, seed=2, side=side))
+    assert [rep.side for rep in result.reps] == [side] * 3
 
 
 @pytest.mark.parametrize("exercise", PRESCRIBED)
