@@ -15,6 +15,9 @@ from uuid import UUID
 from pipelines.landing import layout, slot, spool, withhold
 from pipelines.landing.wal import Segment, WriteAheadLog
 
+# More spool files than this are synced all at once: with thousands of live sessions a segment holds little more than
+# one batch of each, so a sync a file would come near a sync a batch.
+ONE_BY_ONE_MAX = 32
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -30,6 +33,7 @@ class LogFiles:
         self.wal = WriteAheadLog(owned.directory, log)
         self._data_dir = data_dir
         self._slot = owned
+        self._whole = layout.WholeSync(data_dir)  # for the log's life: it tells of errors since it was made
         self._spool = spool.SpoolWriter(data_dir, log, spool_open_files_max)
         # Durable in the log and not yet in the spool: empty but within a commit, or while the disk is really full.
         self._behind: deque[tuple[UUID, list[bytes]]] = deque()
@@ -68,7 +72,10 @@ class LogFiles:
         """
         sessions: set[UUID] = set().union(*(segment.sessions for segment in sealed))
         unnamed: set[UUID] = set().union(*(segment.unnamed for segment in sealed))
-        spool.sync(self._data_dir, sorted(sessions), self.wal.log, unnamed)
+        if len(sessions) > ONE_BY_ONE_MAX and self._whole.is_known():
+            self._whole.sync()
+        else:
+            spool.sync(self._data_dir, sorted(sessions), self.wal.log, unnamed)
         self.wal.delete(sealed)
 
     def begin_withholding(self) -> bool:
@@ -115,6 +122,7 @@ class LogFiles:
             for _, rewriting in self._rewritings:
                 rewriting.abandon()
             self._spool.close()
+            self._whole.close()
             self._slot.release()
 
     def _take_unnamed(self) -> None:

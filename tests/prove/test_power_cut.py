@@ -18,7 +18,7 @@ from uuid import UUID
 
 import pytest
 
-from pipelines.landing import closed, layout, reader, recovery, withhold
+from pipelines.landing import closed, layout, log_files, reader, recovery, withhold
 from pipelines.landing.disk import DiskLog, DiskOptions, open_log
 from pipelines.ports.landing import NO_HASH, RecordKind, SessionNotLandedError
 from tests.landing.sessions import START, header, put
@@ -30,7 +30,7 @@ LIVES = max(2, CUTS // 20)
 
 
 class Disk(ForgetfulDisk):
-    """Also knows a sync of the whole file system, which a recovery of many sessions makes."""
+    """Also knows a sync of the whole file system, which recoveries and checkpoints of many sessions make."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -97,7 +97,11 @@ class Scene:
 
 
 @pytest.mark.parametrize("number", range(LIVES))
-def test_nothing_acknowledged_is_lost(tmp_path: Path, number: int, proved: Callable[..., None]) -> None:
+def test_nothing_acknowledged_is_lost(
+    tmp_path: Path, number: int, proved: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if number % 2:  # every second life checkpoints as if its sessions were many
+        monkeypatch.setattr(log_files, "ONE_BY_ONE_MAX", 0)
     scene = Scene(tmp_path, number)
     options = DiskOptions(free_min_bytes=0, gather_ms=0, segment_max_bytes=6000, spool_open_files_max=2)
     with scene.disk.watching():
@@ -191,6 +195,35 @@ def test_a_spool_file_that_is_rewritten_is_the_old_one_or_the_new_one(
     assert before in found
     assert after in found
     assert [record.body for record in reader.read_session(node, UUID(int=1)).records] == after
+
+
+@pytest.mark.skipif(not layout.WholeSync.is_known(), reason="this system syncs file by file")
+def test_a_checkpoint_without_its_sync_would_be_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proved: Callable[..., None]
+) -> None:
+    """The proof above would be empty if a sync of all were not what makes the spool durable before its log goes."""
+    monkeypatch.setattr(log_files, "ONE_BY_ONE_MAX", 0)
+    for syncs in (True, False):
+        node = tmp_path / f"node-{syncs}"
+        node.mkdir()
+        disk = Disk(node)
+        options = DiskOptions(free_min_bytes=0, gather_ms=0, segment_max_bytes=1)
+        with disk.watching():
+            log, _ = open_log(node, started_at=START, salt=b"once", options=options)
+            put(log, b"acknowledged")
+            with monkeypatch.context() as patch:
+                if not syncs:
+                    patch.setattr(layout.WholeSync, "sync", lambda _: None)
+                log.close()
+        image = tmp_path / f"image-{syncs}"
+        disk.image(image, None)
+        recovery.recover_unowned(image)
+        if syncs:
+            assert [record.body for record in reader.read_session(image, UUID(int=1)).records] == [b"acknowledged"]
+        else:
+            with pytest.raises(SessionNotLandedError):
+                reader.read_session(image, UUID(int=1))
+    proved("power_cuts", checkpoint="loses what it does not sync")
 
 
 def test_the_model_forgets(tmp_path: Path, proved: Callable[..., None]) -> None:
