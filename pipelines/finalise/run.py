@@ -128,11 +128,6 @@ class Runner:
             self._log.warning("store away", error=str(error))
             self._timers.last_s["away"] = self._monotonic_s()
         self._report(force=False)
-        if self._timers.due("meter", _METER_S, self._monotonic_s()):
-            try:
-                self._meter.write(self._settings.data_dir, self._now().timestamp())
-            except OSError as error:
-                self._log.warning("metrics not written", error=str(error))
 
     @property
     def is_idle(self) -> bool:
@@ -316,6 +311,11 @@ class Runner:
         self._checked_withdrawals = {key: at for key, at in self._checked_withdrawals.items() if key in kept}
 
     def _report(self, *, force: bool) -> None:
+        if force or self._timers.due("meter", _METER_S, self._monotonic_s()):
+            try:
+                self._meter.write(self._settings.data_dir, self._now().timestamp())
+            except OSError as error:
+                self._log.warning("metrics not written", error=str(error))
         if not self._counts or not (force or self._timers.due("progress", _PROGRESS_S, self._monotonic_s())):
             return
         self._log.info(

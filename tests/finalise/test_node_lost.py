@@ -330,6 +330,7 @@ def test_left_over_copies_are_given_up_by_their_node_and_by_others_once_it_is_lo
     assert blobs.list_uploads(blob_key(1, copied.session_id)) != []
     own.look(stop)
     _assert_nothing_kept(clinic, blobs, copied)
+    copies.meter.write(tmp_path / "other", now_s=1.0)
     assert 'aborted_total{reason="settled"} 1\n' in (tmp_path / "other" / "finaliser.prom").read_text()
 
 

@@ -314,11 +314,15 @@ def test_an_end_is_durable_idempotent_and_final(node: Node) -> None:
 def test_metrics_pass_on_what_the_nodes_finaliser_counts(node: Node) -> None:
     meter = CopyMeter()
     meter.uploaded(5_242_880)
-    meter.write(node.data_dir)
+    meter.waiting(3, 61.5)
+    meter.write(node.data_dir, now_s=1_772_000_000.5)
     with node.client() as client:
         families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
     [parts] = families["restartix_safety_copy_parts"].samples
     assert parts.value == 1
+    names = ("waiting_sessions", "waiting_seconds", "seen_timestamp_seconds")
+    told = [families[f"restartix_finaliser_{name}"].samples[0].value for name in names]
+    assert told == [3, 61.5, 1_772_000_000.5]
     assert "ingest_accepted" in families
 
 
