@@ -137,6 +137,7 @@ class DiskLog:
             self._room.spend(2 * record_bytes)  # in the log and in the spool
             group = self._group
             place = len(group.waiting)
+            group.total_bytes += record_bytes
             group.waiting.append(Waiting(header, kind, to_microseconds(received_at), payload_hash, body))
             if place == 0:
                 self._bell.ring()

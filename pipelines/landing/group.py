@@ -25,17 +25,14 @@ class Waiting(msgspec.Struct, frozen=True):
 class Group:
     """Records that will be synced together, and the one event their callers wait for."""
 
-    __slots__ = ("done", "error", "offsets", "waiting")
+    __slots__ = ("done", "error", "offsets", "total_bytes", "waiting")
 
     def __init__(self, done: Done) -> None:
         self.waiting: list[Waiting] = []
+        self.total_bytes = 0  # of the waiting records, without the headers of sessions
         self.offsets: list[int] = []  # of the waiting records, in their order; set before ``done``
         self.error: LandingError | None = None
         self.done = done
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(HEADER_BYTES + len(waiting.body) for waiting in self.waiting)
 
 
 class Encoded(NamedTuple):

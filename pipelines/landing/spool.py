@@ -23,7 +23,7 @@ class SpoolWriter:
         self._data_dir = data_dir
         self._log = log
         self._open_files_max = open_files_max
-        self._descriptors: OrderedDict[UUID, int] = OrderedDict()
+        self._descriptors: OrderedDict[int, int] = OrderedDict()  # by the id's number, whose hash is the quicker one
         self._unnamed: set[UUID] = set()
 
     def write(self, session_id: UUID, parts: list[bytes]) -> None:
@@ -48,7 +48,7 @@ class SpoolWriter:
 
     def let_go(self, session_id: UUID) -> None:
         """Close the session's file, if it is open; the next write finds it by its name."""
-        if (descriptor := self._descriptors.pop(session_id, None)) is not None:
+        if (descriptor := self._descriptors.pop(session_id.int, None)) is not None:
             os.close(descriptor)
 
     def close(self) -> None:
@@ -56,9 +56,10 @@ class SpoolWriter:
             os.close(self._descriptors.popitem()[1])
 
     def _descriptor(self, session_id: UUID) -> int:
-        descriptor = self._descriptors.get(session_id)
+        key = session_id.int
+        descriptor = self._descriptors.get(key)
         if descriptor is not None:
-            self._descriptors.move_to_end(session_id)
+            self._descriptors.move_to_end(key)
             return descriptor
         while len(self._descriptors) >= self._open_files_max:
             os.close(self._descriptors.popitem(last=False)[1])
@@ -70,7 +71,7 @@ class SpoolWriter:
             path.parent.mkdir(mode=layout.DIRECTORY_MODE, exist_ok=True)
             self._unnamed.add(session_id)  # before the file is there: a name synced in vain harms nothing
             descriptor = os.open(path, flags | os.O_CREAT, layout.FILE_MODE)
-        self._descriptors[session_id] = descriptor
+        self._descriptors[key] = descriptor
         return descriptor
 
 
