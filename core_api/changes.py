@@ -57,6 +57,7 @@ def change(deps: Deps, req: falcon.Request, resp: falcon.Response, actor: Actor,
                 status, remembered = earlier
                 _answer(resp, status, remembered)
                 resp.set_header("Idempotent-Replayed", "true")
+                deps.metrics.replayed.inc()
                 return
         done = work(tx)
         outcome = _Remembered(_headers(done), encode(done.value).decode())

@@ -134,21 +134,23 @@ def psql(role: str | None, org: int | None, arguments: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.option("--role", type=click.Choice(["patient", "specialist", "manager"]), required=True)
-@click.option("--org", type=click.IntRange(min=1), required=True, help="The organisation the person belongs to.")
+@click.option("--role", type=click.Choice(["patient", "specialist", "manager", "console"]), required=True)
+@click.option("--org", type=click.IntRange(min=1), help="The organisation the person belongs to; console has none.")
 @click.option("--sub", type=click.UUID, required=True, help="The person's principal id.")
 @click.option("--hours", type=click.FloatRange(min=0.01, max=24), default=8.0, show_default=True)
-def token(role: str, org: int, sub: uuid.UUID, hours: float) -> None:
+def token(role: str, org: int | None, sub: uuid.UUID, hours: float) -> None:
     """Print an identity token for the local Core API, as the clinic app's identity provider would issue it.
 
     \b
     export RESTARTIX_IDENTITY_TOKEN=$(restartix token --role patient --org 1 --sub UUID)
     """
+    if (org is None) != (role == "console"):
+        raise click.UsageError("--org is needed for everybody but the console, which belongs to none")
     now_s = int(time.time())
     claims = {
         "aud": "core-api",
         "sub": str(sub),
-        "org": org,
+        **({} if org is None else {"org": org}),
         "role": role,
         "iat": now_s,
         "exp": now_s + round(hours * 3600),

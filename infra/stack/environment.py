@@ -52,6 +52,7 @@ def core_api(state: StackState) -> dict[str, str]:
     return {
         **_service(state, "core_api"),
         **_bucket(state),
+        "RESTARTIX_CONSOLE_DATABASE_URL": state.logins.url("console"),
         "RESTARTIX_SESSION_SIGNING_KEY": str(state.session_keys.pem_path),
         "RESTARTIX_JWKS": str(state.session_keys.jwks_path),
         "RESTARTIX_IDENTITY_JWKS": str(state.identity_keys.jwks_path),

@@ -7,10 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import falcon.testing
+import psycopg
 import pytest
 
 from core_api import changes
 from core_api.database import Tx, run
+from infra.stack.throwaway import Database
+from pipelines.adapters.postgres.retention_store import PostgresRetentionStore
 from pipelines.retention import policy
 from tests.core_api.clinics import Api, Clinic
 
@@ -144,3 +147,21 @@ def test_a_key_is_forgotten_when_the_policy_says(api: Api, clinic: Clinic) -> No
     assert again.status_code == 201
     assert again.json["id"] != first.json["id"]
     assert post(api, token, "a", {**BODY, "name": "Plank"}).content == again.content
+
+
+def test_the_nightly_retention_deletes_old_keys(api: Api, clinic: Clinic, database: Database) -> None:
+    """Requests are dated by the service's clock, which in these tests is months ago; one is dated as new."""
+    post(api, api.specialist(clinic), "old")
+    post(api, api.specialist(clinic), "new", {**BODY, "name": "Plank"})
+    api.rows(
+        "update core.idempotency_keys set created_at = clock_timestamp() - interval '47 hours' where key_hash ="
+        " sha256('new') returning 1"
+    )
+    with psycopg.connect(database.url("sweeper"), autocommit=True) as connection:
+        store = PostgresRetentionStore(connection)
+        oldest = store.oldest()["idempotency_keys"]
+        assert oldest is not None
+        assert oldest == api.clock.now
+        assert store.expire_rows("idempotency_keys", policy.load().row_rule("idempotency_keys").kept_days, 10) == 1
+    [left] = api.rows("select key_hash = sha256('new') as is_new from core.idempotency_keys")
+    assert left == {"is_new": True}

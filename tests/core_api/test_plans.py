@@ -11,6 +11,8 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from core_api.database import enter_tenant
+from core_api.queries import query
 from infra.stack.throwaway import Database
 from pipelines.plans.cli import expire
 from pipelines.plans.expire import ExpiryReport, expire_plans
@@ -359,3 +361,25 @@ def test_plans_are_found_by_patient_and_status(api: Api, clinic: Clinic) -> None
     assert [each["id"] for each in found] == [clinic.plan_id]
     for params in ({"status": "lost"}, {"statsu": "active"}, {"limit": "0"}, {"patient_id": "1,2"}):
         assert code(api.call("GET", PLANS, api.manager(clinic), params=params)) == (422, "invalid_parameter"), params
+
+
+def test_a_result_that_comes_after_the_completion_counts_the_session_again(
+    api: Api, clinic: Clinic, foreign: Clinic, database: Database
+) -> None:
+    """As the subscriber does for each result it applies, in its role and within its tenant."""
+    sitting = open_session(api, clinic)
+    _, started = start(api, clinic, sitting["id"], "Quad Set")
+    path = f"/v1/treatment-sessions/{sitting['id']}"
+    completed = api.call("POST", f"{path}/complete", api.patient(clinic), json={})
+    assert completed.json["exercises_completed"] == 0
+    session_id = uuid.UUID(started["session_id"])
+    api.rows("update telemetry.sessions set end_reason = 'completed' where session_id = %s returning 1", session_id)
+    counted = []
+    for organisation_id in (foreign.organisation_id, clinic.organisation_id, clinic.organisation_id):
+        with psycopg.connect(database.url("subscriber")) as connection:
+            enter_tenant(connection, organisation_id)
+            scope = {"patient_exercise_log_id": started["exercise_log_id"]}
+            connection.execute(query("hold_sitting"), scope)
+            counted.append(connection.execute(query("recount_exercises"), scope).fetchone())
+    assert counted == [(False,), (True,), (False,)]  # not this tenant's; counted; the same still
+    assert api.call("GET", path, api.patient(clinic)).json["exercises_completed"] == 1

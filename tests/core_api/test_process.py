@@ -113,6 +113,9 @@ def test_many_slow_requests_wait_side_by_side(
             f"{plan}/sessions", content=iter([b'{"pain_level', b'_before": 12}']), headers={**AS_JSON, **new_key()}
         )
         assert (chunked.status_code, chunked.json()["code"]) == (422, "invalid_body")
+        metrics = client.get("/metrics").text
+        assert 'core_api_requests_total{method="GET",route="/healthz",status="200"}' in metrics
+        assert "core_api_pool_size 4.0" in metrics
         large = client.post(
             f"{plan}/sessions", content=iter([b" " * 40_000, b" " * 40_000]), headers={**AS_JSON, **new_key()}
         )
