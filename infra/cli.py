@@ -26,11 +26,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "play": ("infra.demo.recordings:play", "Play recordings through the running stack and show their repetitions."),
     "simulate": ("pipelines.simulate.cli:simulate", "Play a simulated or recorded patient to the ingest service."),
     "eval": ("pipelines.evaluate.cli:evaluate", "Count and score recorded sequences, and report the errors."),
-    "calibrate": ("pipelines.evaluate.calibrate_cli:calibrate", "Set profiles' figures from labelled recordings."),
+    "fit-references": ("pipelines.evaluate.fit_cli:fit_references", "Learn profiles' references from recordings."),
+    "plots": ("pipelines.evaluate.plots_cli:plots", "Draw recordings: angle over time, repetitions, deviations."),
     "finaliser": ("pipelines.finalise.cli:finaliser", "Run the finaliser of this node."),
     "subscriber": ("core_api.cli:subscriber", "Run the bus subscriber that writes results to PostgreSQL."),
     "dead-letters": ("core_api.cli:dead_letters", "Show results that were given up, and try them again."),
     "sweep": ("pipelines.finalise.cli:sweep", "Close sessions that have been silent for too long, once."),
+    "expire-plans": ("pipelines.plans.cli:expire", "Expire treatment plans whose last day is over, once."),
     "retention": ("pipelines.retention.cli:retention", "Apply or show the retention policy."),
 }
 
@@ -39,6 +41,7 @@ ON_THE_LOCAL_STACK: Mapping[str, str] = {
     "simulate": "simulator",
     "dead-letters": "subscriber",
     "sweep": "orchestration",
+    "expire-plans": "orchestration",
     "retention": "orchestration",
 }
 

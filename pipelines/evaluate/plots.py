@@ -64,7 +64,7 @@ def _draw_repetitions(axes: Axes, reps: tuple[RepMetrics, ...], top_deg: float) 
 
 
 def _draw_deviations(axes: Axes, reps: tuple[RepMetrics, ...], line: Timeline, motion: Motion) -> None:
-    """A mark where a repetition deviated most, if by a degree or more; names are in the legend, sizes beside the marks."""
+    """A mark where a repetition deviated most, if by a degree or more; the legend names it."""
     shapes = dict(zip(sorted({rep.deviation_name for rep in reps if rep.deviation_name}), "v^sDPX*<>pdh", strict=False))
     named: set[str] = set()
     for rep in reps:
