@@ -150,6 +150,13 @@ def _prescription(row: SessionRow) -> Prescription:
 
 
 def _rep_byte_ranges(pose: PoseSummary, entries: list[IndexEntry]) -> tuple[ByteRange | None, ...]:
+    """Where each repetition's cycle lies in the blob: who looks at one wants to see where it came from and went."""
     finder = RangeFinder(entries)
-    found = (finder.find(rep.start_ms, rep.end_ms) for rep in pose.reps)
+    found = (
+        finder.find(
+            rep.start_ms if rep.cycle_start_ms is None else rep.cycle_start_ms,
+            rep.end_ms if rep.cycle_end_ms is None else rep.cycle_end_ms,
+        )
+        for rep in pose.reps
+    )
     return tuple(None if each is None else ByteRange(offset=each[0], length=each[1]) for each in found)
