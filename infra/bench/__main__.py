@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from infra.bench.analysis import analysis
+from infra.bench.finaliser import finaliser
 from infra.bench.ingest import ingest
 from infra.bench.media import media
 
@@ -16,11 +17,13 @@ def bench(context: click.Context, quick: bool) -> None:
     """Measure against the targets. Without a command: all of them."""
     if context.invoked_subcommand is None:
         context.invoke(analysis, session_s=300 if quick else 1200, rounds=2 if quick else 5)
+        context.invoke(finaliser, session_s=300 if quick else 1200, rounds=2 if quick else 7)
         context.invoke(media, sessions=200 if quick else 2000, rounds=2 if quick else 5)
         context.invoke(ingest, quick=quick)
 
 
 bench.add_command(analysis)
+bench.add_command(finaliser)
 bench.add_command(ingest)
 bench.add_command(media)
 
