@@ -63,6 +63,14 @@ eval: $(READY) ## Count and score recordings, write a report | make eval DATA=..
 	@test -n "$(DATA)" || { echo "Say where the recordings are: make eval DATA=path/to/recordings"; exit 2; }
 	$(RESTARTIX) eval --data "$(DATA)" $(ARGS)
 
+fit-references: $(READY) ## Learn from recordings what correct looks like | make fit-references DATA=...
+	@test -n "$(DATA)" || { echo "Say where the recordings are: make fit-references DATA=path/to/recordings"; exit 2; }
+	$(RESTARTIX) fit-references --data "$(DATA)" $(ARGS)
+
+plots: $(READY) ## Draw recordings, to be judged by eye | make plots DATA=...
+	@test -n "$(DATA)" || { echo "Say where the recordings are: make plots DATA=path/to/recordings"; exit 2; }
+	$(RESTARTIX) plots --data "$(DATA)" $(ARGS)
+
 prove: $(READY) ## Kill workers 200 times under load, cut the power 2000 times; find every acknowledged batch
 	@RESTARTIX_PROVE_KILLS=$${RESTARTIX_PROVE_KILLS:-200} RESTARTIX_PROVE_POWER_CUTS=$${RESTARTIX_PROVE_POWER_CUTS:-2000} \
 		RESTARTIX_PROVE_RESTARTS=$${RESTARTIX_PROVE_RESTARTS:-20} RESTARTIX_PROVE_SOAK_S=$${RESTARTIX_PROVE_SOAK_S:-900} \
@@ -92,11 +100,11 @@ clean: ## Stop the stack and remove its data, reports and caches; .venv stays
 help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z]+:.*## / { split($$2, text, " [|] "); printf "  make %-10s%-50s%s\n", $$1, text[1], text[2] }' \
+		/^[a-z-]+:.*## / { split($$2, text, " [|] "); printf "  make %-16s%-50s%s\n", $$1, text[1], text[2] }' \
 		$(MAKEFILE_LIST)
 	echo
 
-.PHONY: demo test setup up down status logs psql play simulate eval prove bench lint lock clean help
+.PHONY: demo test setup up down status logs psql play simulate eval fit-references plots prove bench lint lock clean help
 
 # Two workers pay from a few dozen tests on; one test file is quicker without.
 PYTEST_PARALLEL ?= $(if $(ARGS),,-n 2)
