@@ -113,11 +113,23 @@ def _create(tx: Tx, sitting: Row, exercise: Row, maker: SessionMaker, *, started
             "patient_id": sitting["patient_id"],
             "exercise_id": exercise["exercise_id"],
             "movement_profile": maker.profile_json(exercise["movement_profile"]),
-            "prescription": msgspec.json.encode(Prescription(sets=sets, reps=reps, side=exercise["side"])).decode(),
+            "prescription": msgspec.json.encode(_prescription(exercise)).decode(),
             "now": now,
         },
     )
     return {**session, "created_at": now, "ingest_url": node["ingest_url"]}
+
+
+def _prescription(exercise: Row) -> Prescription:
+    low_deg, high_deg = exercise["target_low_deg"], exercise["target_high_deg"]
+    return Prescription(
+        sets=exercise["prescribed_sets"],
+        reps=exercise["prescribed_reps"],
+        side=exercise["side"],
+        target_low_deg=None if low_deg is None else float(low_deg),
+        target_high_deg=None if high_deg is None else float(high_deg),
+        hold_ms=exercise["hold_ms"],
+    )
 
 
 def _answer(tx: Tx, sitting: Row, exercise: Row, session: Row, maker: SessionMaker, *, now: datetime) -> Row:

@@ -88,6 +88,19 @@ def test_starting_an_exercise_mints_a_token_bound_to_its_log_and_node(
     assert session["token_expires_at"].timestamp() == claims["exp"]
 
 
+def test_what_the_plan_asks_for_is_frozen_with_the_session(api: Api, clinic: Clinic) -> None:
+    api.rows(
+        "update core.treatment_plan_exercises set side = 'left', target_low_deg = 75.5, hold_ms = 30000"
+        " where exercise_id = %s returning id",
+        clinic.ids.exercises["Quad Set"],
+    )
+    sitting = open_session(api, clinic)
+    _, started = start(api, clinic, sitting["id"], "Quad Set")
+    [session] = api.rows("select * from telemetry.sessions where session_id = %s", uuid.UUID(started["session_id"]))
+    asked = Prescription(sets=3, reps=10, side="left", target_low_deg=75.5, hold_ms=30_000)
+    assert session["prescription"] == msgspec.to_builtins(asked)
+
+
 def test_an_exercise_whose_profile_is_unknown_is_measured_from_its_motion(api: Api, clinic: Clinic) -> None:
     sitting = open_session(api, clinic)
     _, started = start(api, clinic, sitting["id"], "Heel Slides")
