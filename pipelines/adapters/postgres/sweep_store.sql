@@ -28,3 +28,21 @@ FROM lost WHERE s.session_id = lost.session_id
 -- name: count_spared
 SELECT count(*) FROM telemetry.sessions s
 WHERE s.state = 'open' AND coalesce(s.last_received_at, s.created_at) <= clock_timestamp() - %(silence)s
+
+-- name: redrive_failed
+SELECT redriven, given_up FROM telemetry.redrive_failed(%(delay)s, %(attempts_max)s, %(sessions_max)s)
+
+-- name: redrive_unapplied
+SELECT redriven, given_up FROM telemetry.redrive_unapplied(%(delay)s, %(attempts_max)s, %(sessions_max)s)
+
+-- name: orphan_uploads
+SELECT upload_id, is_given_up FROM telemetry.orphan_uploads(%(upload_ids)s, %(delay)s, %(attempts_max)s)
+
+-- name: stuck
+SELECT kind, waiting, given_up, oldest_s FROM telemetry.stuck_sessions(%(patience)s) ORDER BY kind
+
+-- name: bus_backlog
+SELECT consumer, pending, retrying, dead, oldest_pending_s FROM telemetry.bus_backlog() ORDER BY consumer
+
+-- name: nodes
+SELECT node_id, ingest_url, ready_since, seen_at, lease_until FROM telemetry.nodes ORDER BY node_id
