@@ -60,6 +60,43 @@ def test_a_slow_sync_leaves_the_hub_alone_and_serves_all_waiters(tmp_path: Path,
     assert measured["took_s"] < 50 * 0.3 / 5  # one sync for all who wait, not one each
 
 
+_KILLED = """
+from gevent import monkey
+monkey.patch_all()
+import threading
+import gevent
+from gevent.event import Event
+from ingest_service import runtime
+
+world = runtime.world()
+done, elsewhere, seen = world.new_done(), Event(), []
+
+def wait(name):
+    try:
+        done.wait()
+        seen.append(name)
+    except gevent.GreenletExit:
+        elsewhere.wait()  # as a connection that still says goodbye: nobody else may wake it
+        seen.append("woken elsewhere")
+
+waiting = [gevent.spawn(wait, name) for name in ("first", "killed", "last")]
+gevent.sleep(0)
+waiting[1].kill(block=False)
+gevent.sleep(0)
+world.start_thread(lambda: (world.sleep(0.05), done.set(), done.set()), "setter")
+gevent.joinall([waiting[0], waiting[2]], timeout=10)
+done.wait()  # set already
+gevent.sleep(0.05)
+print(seen)
+"""
+
+
+def test_who_is_killed_while_waiting_is_left_alone_and_the_others_are_woken() -> None:
+    command = [sys.executable, "-c", _KILLED]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert output == "['first', 'last']\n"
+
+
 def test_psycopg_imported_too_early_is_refused() -> None:
     script = (
         "import psycopg\nfrom gevent import monkey\nmonkey.patch_all()\n"
