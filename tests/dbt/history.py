@@ -1,7 +1,7 @@
 """A clinic's history in Postgres, drawn from one seed: two organisations, patients on three continents, sittings around
 local midnight, weeks without a sitting, incomplete sessions, plans that ended in every way.
 
-Belongs here: writing it, and what happens to it later (late arrivals, revisions, deletions). Not dbt.
+Belongs here: writing it. What happens to it later is in `replay.py`. Not dbt.
 """
 
 from __future__ import annotations
@@ -219,8 +219,26 @@ class History:
             algorithm_version="1",
             applied_at=applied_at,
         )
+        for number in range(1, min(reps or 0, 3) + 1):
+            self._rep(shared, number)
         for ordinal in range(1, chance.choice((1, 2, 3))):
             self._view(shared, ordinal, started_at, applied_at)
+
+    def _rep(self, shared: Row, number: int) -> None:
+        self._insert(
+            "telemetry.pose_rep_metrics",
+            **{name: shared[name] for name in ("session_id", "started_at", "organisation_id", "patient_id")},
+            rep_number=number,
+            start_ms=number * 3000,
+            end_ms=number * 3000 + self._chance.randrange(1000, 3000),
+            peak_rom_deg=round(self._chance.uniform(30, 120), 2),
+            form_score=round(self._chance.uniform(40, 99), 2),
+            concentric_ms=900,
+            hold_ms=100,
+            eccentric_ms=900,
+            side="left",
+            confidence=0.9,
+        )
 
     def _view(self, shared: Row, ordinal: int, started_at: dt.datetime, applied_at: dt.datetime) -> None:
         chance = self._chance
@@ -276,85 +294,3 @@ def _quality(chance: random.Random, silent: bool) -> Row:
 
 def _uuid(chance: random.Random) -> uuid.UUID:
     return uuid.UUID(int=chance.getrandbits(128), version=4)
-
-
-# Children last, so that the reverse order deletes.
-HELD = {
-    "core.patient_session_completions": "started_at",
-    "core.patient_exercise_logs": "started_at",
-    "telemetry.sessions": "started_at",
-    "telemetry.pose_session_metrics": "started_at",
-    "telemetry.media_session_metrics": "started_at",
-}
-COUNTERS = b"""
-    update core.patient_treatment_plans p set
-      sessions_completed = (select count(*) from core.patient_session_completions s
-                            where s.patient_treatment_plan_id = p.id and s.status = 'completed'),
-      sessions_skipped = (select count(*) from core.patient_session_completions s
-                          where s.patient_treatment_plan_id = p.id and s.status = 'skipped')
-"""
-
-
-def hold_back(connection: psycopg.Connection[Any]) -> list[str]:
-    for table in HELD:
-        connection.execute(
-            f"create table held_{table.split('.')[1]} as select * from {table} "
-            f"where started_at >= '{CUT.isoformat()}'".encode()
-        )
-    for table in reversed(HELD):
-        assert connection.execute(f"delete from {table} where started_at >= '{CUT.isoformat()}'".encode()).rowcount > 0
-    connection.execute(COUNTERS)
-    return list(HELD)
-
-
-def bring_back(connection: psycopg.Connection[Any], tables: Sequence[str]) -> None:
-    for table in tables:
-        connection.execute(f"insert into {table} select * from held_{table.split('.')[1]}".encode())
-        connection.execute(f"drop table held_{table.split('.')[1]}".encode())
-    connection.execute(COUNTERS)
-
-
-def revise_and_delete(connection: psycopg.Connection[Any]) -> None:
-    """What happens to sessions that are long in the marts: a revision with other figures and one view fewer, a revision
-    without any view, retention of media rows, erasure."""
-    old = connection.execute(
-        """
-        select p.session_id from telemetry.pose_session_metrics p
-        where p.started_at < %s and p.session_id in (select m.session_id from telemetry.media_session_metrics m)
-        order by p.session_id limit 12
-        """,
-        [CUT],
-    ).fetchall()
-    ids = [session_id for (session_id,) in old]
-    assert len(ids) == 12
-    revised, unseen, expired, erased = ids[:3], ids[3:6], ids[6:9], ids[9:]
-    again = [*revised, *unseen]
-    connection.execute(
-        "update telemetry.sessions set revision = 2, applied_revision = 2, applied_at = %s where session_id = any(%s)",
-        [AS_OF, again],
-    )
-    connection.execute(
-        """
-        update telemetry.pose_session_metrics
-        set revision = 2, rep_count = rep_count + 3, average_form_score = 50, rom_mean_deg = 77.5, applied_at = %s
-        where session_id = any(%s)
-        """,
-        [AS_OF, again],
-    )
-    connection.execute(
-        """
-        delete from telemetry.media_session_metrics
-        where session_id = any(%s) and (ordinal > 1 or session_id = any(%s))
-        """,
-        [again, unseen],
-    )
-    connection.execute(
-        """
-        update telemetry.media_session_metrics set revision = 2, stall_ms = 1, applied_at = %s
-        where session_id = any(%s)
-        """,
-        [AS_OF, revised],
-    )
-    connection.execute("delete from telemetry.media_session_metrics where session_id = any(%s)", [expired])
-    for table in ("media_session_metrics", "pose_session_metrics", "sessions"):
-        connection.execute(f"delete from telemetry.{table} where session_id = any(%s)".encode(), [erased])

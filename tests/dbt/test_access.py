@@ -9,17 +9,27 @@ import pytest
 
 from tests.dbt.conftest import Marts
 
-# The first test of a run waits for two builds.
+# The first test of a run waits for all nights.
 pytestmark = pytest.mark.timeout(900)
 
 CLINIC_MARTS = (
     "cohort_outcomes",
+    "cohort_retention",
+    "dim_exercises",
+    "dim_patients",
+    "dim_treatment_plans",
+    "exercise_performance",
     "exercise_trends",
+    "fct_exercise_logs",
+    "fct_reps",
+    "fct_treatment_sessions",
     "media_engagement",
     "media_outcomes",
     "media_quality",
     "media_quality_levels",
     "organisation_dashboard",
+    "patient_progress",
+    "plan_outcomes",
     "plan_weekly_adherence",
     "revenue_per_plan",
     "top_exercises",
@@ -63,7 +73,7 @@ def test_the_console_reads_suppressed_marts_and_nothing_else(marts: Marts) -> No
 @pytest.mark.parametrize("role", ["analyst", "core_api", "console"])
 def test_only_the_builder_reaches_the_layers_below(marts: Marts, schema: str, role: str) -> None:
     url = marts.database.url(role, organisation_id=1 if role == "analyst" else None)
-    table = "stg_core__patients" if schema == "analytics_staging" else "int_exercise_facts"
+    table = "stg_core__patients" if schema == "analytics_staging" else "int_plan_outcomes"
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         marts.rows(f"select * from {schema}.{table}", url)
 

@@ -1,4 +1,4 @@
-"""Increments against a full refresh, and what a reader sees while tables are swapped."""
+"""Increments against a full refresh, what an increment touches, and what a reader sees while tables are swapped."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import pytest
 
 from tests.dbt.conftest import Marts
 
-# The first test of a run waits for two builds.
+# The first test of a run waits for all nights.
 pytestmark = pytest.mark.timeout(900)
 
 TABLES_QUERY = """
     select n.nspname || '.' || c.relname as name
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname in ('analytics', 'analytics_intermediate') and c.relkind = 'r'
+      and c.relname not in ('refresh_state', 'affected')
     order by 1
 """
+INCREMENTAL = ("fct_exercise_logs", "fct_treatment_sessions", "fct_reps", "plan_weekly_adherence", "patient_progress")
 
 
 def contents(marts: Marts) -> dict[str, list[str]]:
@@ -27,6 +29,11 @@ def contents(marts: Marts) -> dict[str, list[str]]:
         rows = marts.rows(f"select t::text as row from {table['name']} as t")
         found[table["name"]] = sorted(row["row"] for row in rows)
     return found
+
+
+def versions(marts: Marts, table: str) -> set[str]:
+    """The physical versions of a table's rows: another one for each row that was written again."""
+    return {row["at"] for row in marts.rows(f"select ctid::text || xmin::text as at from analytics.{table}")}
 
 
 class Watcher(threading.Thread):
@@ -64,19 +71,128 @@ class Watcher(threading.Thread):
         self.join()
 
 
+def test_what_commits_after_the_build_is_not_lost_and_not_read_out_of_order(marts: Marts) -> None:
+    seen = [row["duration_seconds"] for row in marts.late["seen"]]
+    ids = marts.late["late"][0]
+    # The open transaction hid itself, and made the one that began after it wait in the log.
+    assert 1111 not in seen
+    waiting = {row["row_id"] for row in marts.late["waiting"] if row["table_name"] == "patient_session_completions"}
+    assert ids["quick"] in waiting
+    now = marts.rows("select session_completion_id as id, duration_seconds from analytics.fct_treatment_sessions")
+    durations = {row["id"]: row["duration_seconds"] for row in now}
+    assert (durations[ids["slow"]], durations[ids["quick"]]) == (1111, 2222)
+
+
+def test_a_run_repeated_changes_nothing_and_the_log_is_empty(marts: Marts) -> None:
+    before = contents(marts)
+    held = {table: versions(marts, table) for table in ("fct_exercise_logs", "fct_treatment_sessions", "fct_reps")}
+    marts.dbt("run")
+    assert contents(marts) == before
+    # Not even written again.
+    assert {table: versions(marts, table) for table in held} == held
+    assert marts.rows("select * from core.row_changes") == []
+    assert marts.rows("select * from analytics_intermediate.affected") == []
+
+
+def test_an_increment_touches_what_changed(marts: Marts) -> None:
+    changed = marts.rows(
+        """
+        select s.session_completion_id as id, s.patient_treatment_plan_id as plan
+        from analytics.fct_treatment_sessions s join analytics.patient_progress p using (patient_treatment_plan_id)
+        where p.plan_status = 'completed' and s.session_status = 'completed' order by 1 limit 1
+        """
+    )[0]
+    sizes = {
+        row["name"]: row["rows"]
+        for row in marts.rows(
+            f"""
+            select 'fct_treatment_sessions' as name, count(*) as rows from analytics.fct_treatment_sessions
+            where patient_treatment_plan_id = {changed["plan"]}
+            union all select 'plan_weekly_adherence', count(*) from analytics.plan_weekly_adherence
+            where patient_treatment_plan_id = {changed["plan"]} or plan_status = 'active'
+            union all select 'patient_progress', count(*) from analytics.patient_progress
+            where patient_treatment_plan_id = {changed["plan"]} or plan_status = 'active'
+            union all select 'fct_exercise_logs', count(*) from analytics.fct_exercise_logs
+            where session_completion_id = {changed["id"]}
+            union all select 'fct_reps', 0
+            """
+        )
+    }
+    with psycopg.connect(marts.database.admin_url) as connection:
+        connection.execute(
+            "update core.patient_session_completions set pain_level_before = 10 where id = %s", [changed["id"]]
+        )
+    before = {table: versions(marts, table) for table in INCREMENTAL}
+    marts.dbt("run")
+    written = {table: len(versions(marts, table) - before[table]) for table in INCREMENTAL}
+    assert written == sizes
+    assert all(len(before[table]) > 2 * written[table] for table in ("fct_treatment_sessions", "fct_exercise_logs"))
+
+
+def test_a_failed_run_is_made_good_by_the_next(marts: Marts) -> None:
+    """A model fails after the one that feeds it has committed: what it was to rebuild waits for it."""
+    with psycopg.connect(marts.database.admin_url) as connection:
+        connection.execute(
+            "update core.patient_exercise_logs set pose_accuracy_score = 12.34 where id = (select min(id) from "
+            "core.patient_exercise_logs where pose_accuracy_score is not null)"
+        )
+        connection.execute(
+            "alter table analytics_intermediate.int_exercise_weeks add constraint broken check (false) not valid"
+        )
+    failed = marts.dbt.attempt("run")
+    assert failed.returncode != 0 and "broken" in failed.stdout
+    with psycopg.connect(marts.database.admin_url) as connection:
+        connection.execute("alter table analytics_intermediate.int_exercise_weeks drop constraint broken")
+    assert marts.rows("select * from analytics_intermediate.affected where model_name = 'int_exercise_weeks'")
+    marts.dbt("run")
+    wrong = marts.rows(
+        """
+        select exercise_id from analytics.exercise_trends t
+        where mean_form_score is distinct from (
+          select round(avg(form_score), 2) from analytics.fct_exercise_logs l
+          where l.exercise_id = t.exercise_id and l.local_week_start = t.week_start)
+        """
+    )
+    assert wrong == []
+
+
 def test_a_full_refresh_changes_nothing_and_shows_nobody_elses_rows(marts: Marts) -> None:
     by_increments = contents(marts)
     assert all(by_increments.values()), {name: len(rows) for name, rows in by_increments.items()}
     watcher = Watcher(marts.database.url("analyst", organisation_id=1))
     watcher.start()
     try:
-        marts.dbt("run", "--full-refresh")
+        # With its tests: after a full refresh they look at every row.
+        marts.dbt("build", "--full-refresh", "--exclude-resource-type", "unit_test")
     finally:
         watcher.finish()
-    assert contents(marts) == by_increments
+    rebuilt = contents(marts)
+    assert rebuilt.keys() == by_increments.keys()
+    different = [name for name, rows in rebuilt.items() if rows != by_increments[name]]
+    assert different == []
     assert watcher.failures == []
     assert watcher.foreign == 0
     assert watcher.looks > 50
+
+
+def test_what_was_lost_of_the_change_log_is_made_good_by_a_rebuild(marts: Marts) -> None:
+    """Entries that retention took unread, or a truncated table, leave no way but to begin again."""
+    before = marts.rows("select model_name, rebuilt_xid::text as at from analytics_intermediate.refresh_state")
+    with psycopg.connect(marts.database.admin_url) as connection:
+        connection.execute(
+            "update core.patient_session_completions set pain_level_before = 3 where id = (select min(id) from "
+            "core.patient_session_completions)"
+        )
+        connection.execute("delete from core.row_changes")
+        connection.execute("update core.row_changes_lost set below_xid = pg_current_xact_id()")
+    marts.dbt("run")
+    after = marts.rows("select model_name, rebuilt_xid::text as at from analytics_intermediate.refresh_state")
+    assert len(after) == len(before)
+    assert not {(row["model_name"], row["at"]) for row in before} & {(row["model_name"], row["at"]) for row in after}
+    held = marts.rows(
+        "select pain_level_before from analytics.fct_treatment_sessions order by session_completion_id limit 1"
+    )
+    assert held == [{"pain_level_before": 3}]
 
 
 def test_late_and_deleted_sessions_reached_the_incremental_tables(marts: Marts) -> None:
@@ -92,3 +208,7 @@ def test_late_and_deleted_sessions_reached_the_incremental_tables(marts: Marts) 
     held = views.format(ordinal="view_ordinal", table="analytics_intermediate.int_media_views")
     source = views.format(ordinal="ordinal", table="telemetry.media_session_metrics")
     assert marts.rows(f"({held} except {source}) union all ({source} except {held})") == []
+    # The dropped and the detached month are gone, and only they.
+    for table in ("analytics_intermediate.int_media_views", "analytics.fct_reps"):
+        months = marts.rows(f"select distinct extract(month from started_at)::int as month from {table} order by 1")
+        assert [row["month"] for row in months] == [3, 4, 5, 6]

@@ -15,49 +15,19 @@ import orchestration.resources
 from orchestration.dbt_manifest import ensure_manifest, profile_variables, project_digest
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_DIR, Pace, SettingsError, required
 
-ASSETS = {
-    "analytics/cohort_outcomes",
-    "analytics/console_cohorts",
-    "analytics/exercise_trends",
-    "analytics/media_engagement",
-    "analytics/media_outcomes",
-    "analytics/media_quality",
-    "analytics/media_quality_levels",
-    "analytics/organisation_dashboard",
-    "analytics/plan_weekly_adherence",
-    "analytics/revenue_per_plan",
-    "analytics/top_exercises",
-    "analytics_intermediate/int_exercise_facts",
-    "analytics_intermediate/int_media_views",
-    "analytics_intermediate/int_plan_outcomes",
-    "analytics_intermediate/int_plan_weeks",
-    "analytics_intermediate/int_pose_sessions",
-    "analytics_intermediate/int_session_outcomes",
-    "analytics_staging/stg_core__exercise_positions",
-    "analytics_staging/stg_core__exercises",
-    "analytics_staging/stg_core__organisations",
-    "analytics_staging/stg_core__patient_exercise_logs",
-    "analytics_staging/stg_core__patient_session_completions",
-    "analytics_staging/stg_core__patient_treatment_plans",
-    "analytics_staging/stg_core__patients",
-    "analytics_staging/stg_core__service_plan_payments",
-    "analytics_staging/stg_core__service_plans",
-    "analytics_staging/stg_core__treatment_plan_exercises",
-    "analytics_staging/stg_core__treatment_plans",
-    "analytics_staging/stg_telemetry__media_quality",
-    "analytics_staging/stg_telemetry__media_session_metrics",
-    "analytics_staging/stg_telemetry__pose_session_metrics",
-    "analytics_staging/stg_telemetry__sessions",
-    "retention/bucket",
-    "retention/rows",
-    "telemetry/sweep",
+SCHEMAS = {"staging": "analytics_staging", "intermediate": "analytics_intermediate", "marts": "analytics"}
+MODELS = {
+    f"{SCHEMAS[path.relative_to(DBT_PROJECT_DIR / 'models').parts[0]]}/{path.stem}"
+    for path in (DBT_PROJECT_DIR / "models").rglob("*.sql")
 }
+ASSETS = {*MODELS, "retention/bucket", "retention/rows", "telemetry/sweep"}
 JOBS = {"keeping_up", "nightly_marts", "retention", "source_freshness", "sweep"}
 SCHEDULES = {"keeping_up", "nightly_marts", "retention", "source_freshness"}
 SENSORS = {"silent_sessions"}
 
 
 def test_the_code_location_holds_exactly_this(definitions: dg.Definitions) -> None:
+    assert len(MODELS) > 40
     repository = definitions.get_repository_def()
     specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
     assert {key.to_user_string() for key in repository.asset_graph.materializable_asset_keys} == ASSETS
@@ -104,8 +74,8 @@ def test_the_manifest_is_parsed_once(definitions: dg.Definitions, state_dir: Pat
 
 def test_dbt_writes_nothing_into_its_project(definitions: dg.Definitions) -> None:
     assert definitions
-    kinds = {path.suffix for path in DBT_PROJECT_DIR.rglob("*") if path.is_file()}
-    assert kinds == {".sql", ".yml"}
+    kinds = {path.suffix or path.name for path in DBT_PROJECT_DIR.rglob("*") if path.is_file()}
+    assert kinds == {".md", ".sql", ".sqlfluff", ".yml"}
     assert not (DBT_PROJECT_DIR / "target").exists()
     assert not (DBT_PROJECT_DIR / "logs").exists()
 

@@ -1,28 +1,42 @@
--- Grows by what was applied since the last run, so a late or revised session replaces its row.
+-- One unit is a session: a new revision replaces its row, a session that is gone takes its row with it.
 {{ config(
   materialized='incremental',
-  incremental_strategy='delete+insert',
-  unique_key='session_id',
-  indexes=[{'columns': ['session_id'], 'unique': true}, {'columns': ['applied_at']}],
-  post_hook=[{'sql': "{{ prune_vanished(ref('stg_telemetry__pose_session_metrics'), ['session_id']) }}", 'transaction': true}]
+  incremental_strategy='affected',
+  pre_hook="{{ claim_sessions(['pose_session_metrics'], 'pose_session_metrics') }}",
+  meta={
+    'keys': {'session_id': 'session_id'},
+    'feeds': [
+      {'model': 'fct_exercise_logs', 'id': 'patient_exercise_log_id'},
+      {'model': 'int_patient_quarters', 'id': 'patient_id', 'other_id': 'exercise_id', 'starts_on': 'quarter_start'},
+    ],
+  },
+  indexes=[
+    {'columns': ['session_id'], 'unique': true},
+    {'columns': ['patient_exercise_log_id']},
+    {'columns': ['patient_id', 'quarter_start']},
+    {'columns': ['started_at']},
+  ],
 ) }}
 
 select
-  session_id,
-  organisation_id,
-  patient_id,
-  exercise_id,
-  patient_exercise_log_id,
-  started_at,
-  revision,
-  rep_count,
-  average_form_score,
-  active_duration_ms,
-  rom_mean_deg,
-  rom_max_deg,
-  tracking_quality,
-  end_reason,
-  is_incomplete,
-  applied_at
-from {{ ref('stg_telemetry__pose_session_metrics') }}
-{{ applied_since_last_run() }}
+  pose.session_id,
+  pose.organisation_id,
+  pose.patient_id,
+  pose.exercise_id,
+  pose.patient_exercise_log_id,
+  pose.started_at,
+  date_trunc('quarter', pose.started_at at time zone 'UTC')::date as quarter_start,
+  pose.revision,
+  pose.rep_count,
+  pose.average_form_score,
+  pose.active_duration_ms,
+  pose.rom_mean_deg,
+  pose.rom_max_deg,
+  pose.tracking_quality,
+  pose.end_reason,
+  pose.is_incomplete,
+  pose.applied_at
+from {{ ref('stg_telemetry__pose_session_metrics') }} as pose
+{% if is_incremental() %}
+inner join {{ affected('session_id, started_at') }} as claimed using (session_id, started_at)
+{% endif %}

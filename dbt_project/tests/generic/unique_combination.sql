@@ -1,4 +1,4 @@
-{# One row for each combination of the columns: the grain, as a test. #}
+{# One row for each combination of the columns, of which some may be unknown. #}
 {% test unique_combination(model, columns) %}
 select {{ columns | join(', ') }}, count(*) as rows_found
 from {{ model }}

@@ -1,11 +1,15 @@
--- The trends hold every exercise log once, in some week.
-{{ config(meta={'dagster': {'ref': {'name': 'exercise_trends'}}}) }}
+-- The weeks hold every exercise log once.
+{{ config(group='analytics', meta={'dagster': {'ref': {'name': 'exercise_trends'}}}) }}
 
-select found.organisation_id, found.logs, coalesce(trends.logs, 0) as in_trends
+select exercise_id, week_start, found.logs, trends.logs as in_trends
 from (
-  select organisation_id, count(*) as logs from {{ ref('int_exercise_facts') }} group by organisation_id
+  select exercise_id, local_week_start as week_start, count(*) as logs
+  from {{ ref('fct_exercise_logs') }}
+  -- A week more than is compared, so that the compared weeks are whole.
+  where {{ recent("started_at + interval '9 days'") }}
+  group by exercise_id, local_week_start
 ) as found
-left join (
-  select organisation_id, sum(logs) as logs from {{ ref('exercise_trends') }} group by organisation_id
-) as trends using (organisation_id)
-where found.logs <> coalesce(trends.logs, 0)
+full join {{ ref('exercise_trends') }} as trends using (exercise_id, week_start)
+where
+  {{ recent('week_start') }}
+  and found.logs is distinct from trends.logs

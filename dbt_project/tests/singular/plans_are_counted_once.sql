@@ -1,5 +1,5 @@
 -- Statuses add up to the organisation's plans, and so do the cohorts.
-{{ config(meta={'dagster': {'ref': {'name': 'organisation_dashboard'}}}) }}
+{{ config(group='analytics', meta={'dagster': {'ref': {'name': 'organisation_dashboard'}}}) }}
 
 select
   dashboard.organisation_id,

@@ -1,5 +1,5 @@
 -- The shares of an exercise's quality levels are a distribution, and no watched share is beyond the whole video.
-{{ config(meta={'dagster': {'ref': {'name': 'media_quality_levels'}}}) }}
+{{ config(group='analytics', meta={'dagster': {'ref': {'name': 'media_quality_levels'}}}) }}
 
 select organisation_id, exercise_id, sum(share) as found
 from {{ ref('media_quality_levels') }}

@@ -1,5 +1,5 @@
 -- Every payment is in exactly one row of revenue_per_plan.
-{{ config(meta={'dagster': {'ref': {'name': 'revenue_per_plan'}}}) }}
+{{ config(group='analytics', meta={'dagster': {'ref': {'name': 'revenue_per_plan'}}}) }}
 
 with
 

@@ -1,5 +1,5 @@
 -- With a quarter's total shown, a single hidden cell is the total minus the others.
-{{ config(meta={'dagster': {'ref': {'name': 'console_cohorts'}}}) }}
+{{ config(group='console', meta={'dagster': {'ref': {'name': 'console_cohorts'}}}) }}
 
 select quarter_start, count(*) as hidden_cells
 from {{ ref('console_cohorts') }}

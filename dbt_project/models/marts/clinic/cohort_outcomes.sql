@@ -1,3 +1,5 @@
+{{ config(indexes=[{'columns': ['organisation_id', 'start_month', 'treatment_plan_id'], 'unique': true}]) }}
+
 -- Who stayed is not who started: every outcome stands beside the attrition that selected it.
 with
 

@@ -1,20 +1,22 @@
+{{ config(indexes=[{'columns': ['organisation_id', 'week_start', 'exercise_id'], 'unique': true}]) }}
+
 select
   organisation_id,
   exercise_id,
-  local_week_start as week_start,
-  count(*)::integer as logs,
-  count(*) filter (where is_skipped)::integer as logs_skipped,
-  count(*) filter (where is_incomplete)::integer as logs_incomplete,
-  count(distinct patient_id)::integer as patients,
-  sum(actual_reps)::bigint as reps,
-  sum(counted_reps)::bigint as counted_reps,
-  count(form_score)::integer as scored_logs,
-  round(avg(form_score), 2) as mean_form_score,
-  round(avg(rom_mean_deg), 2) as mean_rom_deg,
-  round(avg(video_watch_percentage), 2) as mean_video_watch_percentage,
-  sum(stall_ms)::bigint as stall_ms,
-  sum(played_ms)::bigint as played_ms,
-  round(sum(stall_ms)::numeric / nullif(sum(played_ms), 0), 6) as stall_ratio,
+  week_start,
+  logs,
+  logs_skipped,
+  logs_incomplete,
+  patients,
+  reps,
+  counted_reps,
+  scored_logs,
+  mean_form_score,
+  mean_form_score - lag(mean_form_score) over (partition by exercise_id order by week_start) as form_score_change,
+  mean_rom_deg,
+  mean_video_watch_percentage,
+  stall_ms,
+  played_ms,
+  stall_ratio,
   {{ as_of() }} as as_of
-from {{ ref('int_exercise_facts') }}
-group by organisation_id, exercise_id, local_week_start
+from {{ ref('int_exercise_weeks') }}

@@ -1,8 +1,24 @@
 -- How the video of an exercise played, against what the patient did next. Association, not cause: a patient who leaves
 -- early has also less time in which to meet a stall, so compare ratios, not counts.
+-- One unit is a patient: a score is compared with the patient's own before it.
+{{ config(
+  materialized='incremental',
+  incremental_strategy='affected',
+  pre_hook="{{ take_claims() }}",
+  meta={'keys': {'patient_id': 'id'}},
+  indexes=[{'columns': ['patient_id']}],
+) }}
+
 {% set form_drop_points = 5 -%}
 
 with
+
+logs as (
+  select * from {{ ref('fct_exercise_logs') }}
+  {% if is_incremental() %}
+  where patient_id in {{ affected() }}
+  {% endif %}
+),
 
 media as (
   select
@@ -17,7 +33,8 @@ media as (
     sum(oscillation_count)::bigint as oscillations,
     sum(dropped_frames) filter (where total_frames is not null)::bigint as dropped_frames,
     sum(total_frames) filter (where dropped_frames is not null)::bigint as total_frames
-  from {{ ref('stg_telemetry__media_quality') }}
+  from {{ ref('int_media_views') }}
+  where patient_exercise_log_id in (select logs.patient_exercise_log_id from logs)
   group by patient_exercise_log_id
 ),
 
@@ -27,35 +44,34 @@ ends as (
     patient_exercise_log_id,
     bool_or(end_reason = 'abandoned') filter (where end_reason in ('completed', 'abandoned')) as is_abandoned
   from {{ ref('stg_telemetry__sessions') }}
+  where patient_exercise_log_id in (select logs.patient_exercise_log_id from logs)
   group by patient_exercise_log_id
 ),
 
 sittings as (
   select
-    logs.patient_exercise_log_id,
-    lead(logs.is_skipped) over (
-      partition by logs.session_completion_id order by positions.position_in_sitting, logs.patient_exercise_log_id
+    patient_exercise_log_id,
+    lead(is_skipped) over (
+      partition by session_completion_id order by position_in_sitting, patient_exercise_log_id
     ) as is_next_exercise_skipped
-  from {{ ref('stg_core__patient_exercise_logs') }} as logs
-  inner join {{ ref('stg_core__exercise_positions') }} as positions using (patient_exercise_log_id)
+  from logs
 ),
 
 -- The score before: the patient's own, of the same exercise.
 forms as (
   select
-    logs.patient_exercise_log_id,
-    lag(logs.form_score) over (
-      partition by sessions.patient_id, logs.exercise_id order by logs.started_at, logs.patient_exercise_log_id
+    patient_exercise_log_id,
+    lag(form_score) over (
+      partition by patient_id, exercise_id order by started_at, patient_exercise_log_id
     ) as previous_form_score
-  from {{ ref('stg_core__patient_exercise_logs') }} as logs
-  inner join {{ ref('stg_core__patient_session_completions') }} as sessions using (session_completion_id)
-  where logs.form_score is not null
+  from logs
+  where form_score is not null
 )
 
 select
   logs.organisation_id,
   logs.patient_exercise_log_id,
-  sessions.patient_id,
+  logs.patient_id,
   logs.exercise_id,
   logs.started_at,
   media.views,
@@ -63,22 +79,21 @@ select
   media.stalls,
   media.stall_ms,
   media.played_ms,
-  round(media.stall_ms::numeric / nullif(media.played_ms, 0), 6) as stall_ratio,
-  round(media.bitrate_bits / nullif(media.bitrate_seconds, 0), 0) as mean_bitrate,
+  (media.stall_ms::numeric / nullif(media.played_ms, 0))::numeric(9, 6) as stall_ratio,
+  (media.bitrate_bits / nullif(media.bitrate_seconds, 0))::numeric(14, 0) as mean_bitrate,
   media.downswitches,
   media.oscillations,
-  round(media.dropped_frames::numeric / nullif(media.total_frames, 0), 6) as dropped_frame_ratio,
+  (media.dropped_frames::numeric / nullif(media.total_frames, 0))::numeric(9, 6) as dropped_frame_ratio,
   logs.is_skipped,
   sittings.is_next_exercise_skipped,
   ends.is_abandoned,
   case sessions.session_status when 'completed' then false when 'skipped' then true end as is_sitting_left,
   logs.form_score,
-  forms.previous_form_score,
-  logs.form_score - forms.previous_form_score as form_score_change,
-  logs.form_score - forms.previous_form_score <= -{{ form_drop_points }} as is_form_dropped,
-  {{ as_of() }} as as_of
+  forms.previous_form_score::numeric(5, 2) as previous_form_score,
+  (logs.form_score - forms.previous_form_score)::numeric(6, 2) as form_score_change,
+  logs.form_score - forms.previous_form_score <= -{{ form_drop_points }} as is_form_dropped
 from media
-inner join {{ ref('stg_core__patient_exercise_logs') }} as logs using (patient_exercise_log_id)
+inner join logs using (patient_exercise_log_id)
 inner join {{ ref('stg_core__patient_session_completions') }} as sessions using (session_completion_id)
 inner join sittings using (patient_exercise_log_id)
 left join ends using (patient_exercise_log_id)

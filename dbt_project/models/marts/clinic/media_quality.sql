@@ -5,20 +5,20 @@ sums as (
   select
     organisation_id,
     exercise_id,
-    count(*)::integer as views,
-    sum(unique_seconds) filter (where total_duration_seconds > 0) as unique_seconds,
-    sum(total_duration_seconds) filter (where unique_seconds is not null) as total_duration_seconds,
-    sum(stall_count) filter (where played_ms is not null)::bigint as stalls,
-    sum(played_ms) filter (where stall_count is not null)::bigint as played_ms,
-    sum(bitrate_bits) filter (where bitrate_seconds is not null) as bitrate_bits,
-    sum(bitrate_seconds) filter (where bitrate_bits is not null) as bitrate_seconds,
-    sum(upswitch_count) filter (where played_ms is not null)::bigint as upswitches,
-    sum(downswitch_count) filter (where played_ms is not null)::bigint as downswitches,
-    sum(oscillation_count) filter (where played_ms is not null)::bigint as oscillations,
-    sum(played_ms) filter (where upswitch_count is not null)::bigint as switchable_ms,
-    sum(dropped_frames) filter (where total_frames is not null)::bigint as dropped_frames,
-    sum(total_frames) filter (where dropped_frames is not null)::bigint as total_frames
-  from {{ ref('stg_telemetry__media_quality') }}
+    sum(views)::integer as views,
+    sum(unique_seconds) as unique_seconds,
+    sum(total_duration_seconds) as total_duration_seconds,
+    sum(stalls_while_played)::bigint as stalls,
+    sum(played_with_stalls_ms)::bigint as played_ms,
+    sum(bitrate_bits) as bitrate_bits,
+    sum(bitrate_seconds) as bitrate_seconds,
+    sum(upswitches)::bigint as upswitches,
+    sum(downswitches)::bigint as downswitches,
+    sum(oscillations)::bigint as oscillations,
+    sum(switchable_ms)::bigint as switchable_ms,
+    sum(dropped_frames)::bigint as dropped_frames,
+    sum(total_frames)::bigint as total_frames
+  from {{ ref('int_media_months') }}
   group by organisation_id, exercise_id
 )
 

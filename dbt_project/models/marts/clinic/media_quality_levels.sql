@@ -2,14 +2,9 @@
 with
 
 levels as (
-  select
-    views.organisation_id,
-    views.exercise_id,
-    level.resolution,
-    sum(level.seconds::numeric) as seconds
-  from {{ ref('stg_telemetry__media_quality') }} as views
-  cross join lateral jsonb_each_text(views.quality_seconds) as level (resolution, seconds)
-  group by views.organisation_id, views.exercise_id, level.resolution
+  select organisation_id, exercise_id, resolution, sum(seconds) as seconds
+  from {{ ref('int_media_level_months') }}
+  group by organisation_id, exercise_id, resolution
 )
 
 select

@@ -18,24 +18,39 @@ scored as (
   select
     organisation_id,
     exercise_id,
-    count(*)::integer as scored_logs,
-    round(avg(form_score), 2) as mean_form_score
-  from {{ ref('int_exercise_facts') }}
+    sum(scored_logs)::integer as scored_logs,
+    round(sum(form_score_sum) / sum(scored_logs), 2) as mean_form_score
+  from {{ ref('int_exercise_days') }}
+  -- Whole days, today's included.
   where
-    form_score is not null
-    and not is_skipped
-    and started_at > {{ as_of() }} - interval '90 days'
-    and started_at <= {{ as_of() }}
+    utc_date > ({{ as_of() }} at time zone 'UTC')::date - 90
+    and utc_date <= ({{ as_of() }} at time zone 'UTC')::date
   group by organisation_id, exercise_id
-  having count(*) >= {{ var('minimum_scored_logs') }}
+  having sum(scored_logs) >= {{ var('minimum_scored_logs') }}
 ),
 
 candidates as (
   select * from prescribed
   union all
-  select organisation_id, 'best_form', exercise_id, null, scored_logs, mean_form_score, mean_form_score from scored
+  select
+    organisation_id,
+    'best_form' as ranking,
+    exercise_id,
+    null as patient_plans,
+    scored_logs,
+    mean_form_score,
+    mean_form_score as merit
+  from scored
   union all
-  select organisation_id, 'worst_form', exercise_id, null, scored_logs, mean_form_score, -mean_form_score from scored
+  select
+    organisation_id,
+    'worst_form' as ranking,
+    exercise_id,
+    null as patient_plans,
+    scored_logs,
+    mean_form_score,
+    -mean_form_score as merit
+  from scored
 ),
 
 ranked as (
@@ -44,7 +59,7 @@ ranked as (
     exercises.exercise_name,
     row_number() over (
       partition by candidates.organisation_id, candidates.ranking
-      order by candidates.merit desc, exercises.exercise_name, candidates.exercise_id
+      order by candidates.merit desc, exercises.exercise_name asc, candidates.exercise_id asc
     )::integer as position
   from candidates
   inner join {{ ref('stg_core__exercises') }} as exercises using (exercise_id)

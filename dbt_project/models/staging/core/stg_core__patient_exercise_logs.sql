@@ -3,6 +3,7 @@ select
   organisation_id,
   session_completion_id,
   exercise_id,
+  sort_order as position_in_sitting,
   started_at,
   prescribed_sets,
   prescribed_reps,
