@@ -48,22 +48,27 @@ analyze claimed;
    no trigger sees. One look at the index's ends where nothing is gone. #}
 {% macro in_vanished_months(parent) -%}
 (
+  with months as materialized (
+    select month.first_day
+    from (select min(started_at) as oldest, max(started_at) as newest from {{ this }}) as span
+    cross join lateral generate_series(
+      date_trunc('month', span.oldest at time zone 'UTC'), span.newest at time zone 'UTC', interval '1 month'
+    ) as month (first_day)
+    where not exists (
+      select 1
+      from pg_catalog.pg_inherits as attached
+      inner join pg_catalog.pg_class as partition on partition.oid = attached.inhrelid
+      where
+        attached.inhparent = '{{ parent }}'::regclass
+        and partition.relname = '{{ parent.identifier }}_' || to_char(month.first_day, 'YYYYMM')
+    )
+  )
+
   select held.session_id, held.started_at
-  from (select min(started_at) as oldest, max(started_at) as newest from {{ this }}) as span
-  cross join lateral generate_series(
-    date_trunc('month', span.oldest at time zone 'UTC'), span.newest at time zone 'UTC', interval '1 month'
-  ) as months (first_day)
+  from months
   inner join {{ this }} as held
     on held.started_at >= months.first_day at time zone 'UTC'
     and held.started_at < (months.first_day + interval '1 month') at time zone 'UTC'
-  where not exists (
-    select 1
-    from pg_catalog.pg_inherits as attached
-    inner join pg_catalog.pg_class as partition on partition.oid = attached.inhrelid
-    where
-      attached.inhparent = '{{ parent }}'::regclass
-      and partition.relname = '{{ parent.identifier }}_' || to_char(months.first_day, 'YYYYMM')
-  )
 )
 {%- endmacro %}
 
