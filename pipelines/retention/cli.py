@@ -13,12 +13,16 @@ import psycopg
 
 from pipelines.adapters.postgres.retention_store import PostgresRetentionStore
 from pipelines.adapters.s3.client import connect
+from pipelines.adapters.s3.inventory import BucketInventory
 from pipelines.adapters.s3.lifecycle import LifecycleOutcome, apply_lifecycle
 from pipelines.adapters.s3.settings import S3Settings, S3SettingsError
 from pipelines.retention.apply import AgeReport, RetentionReport, ages
+from pipelines.retention.apply import rehearse as rehearse_once
 from pipelines.retention.apply import run as run_once
 from pipelines.retention.document import markdown
+from pipelines.retention.drift import drift
 from pipelines.retention.lifecycle import MINIMUM_OBJECT_SIZE, render, without_transitions
+from pipelines.retention.objects import ObjectsReport, audit
 from pipelines.retention.policy import load
 
 T = TypeVar("T")
@@ -32,6 +36,39 @@ def run_retention(environ: Mapping[str, str]) -> RetentionReport:
     """One night on Postgres. Raises ``DatabaseUrlMissing``; a failed rule is in the report."""
     with _database(environ) as connection:
         return run_once(PostgresRetentionStore(connection), load())
+
+
+def rehearse_retention(environ: Mapping[str, str]) -> RetentionReport:
+    """What one night would do. Raises ``DatabaseUrlMissing``."""
+    with _database(environ) as connection:
+        return rehearse_once(PostgresRetentionStore(connection), load())
+
+
+def lifecycle_drift(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """What the bucket's lifecycle document says otherwise than the policy's, a line each, and what of the policy this
+    store cannot do. The whole document missing is one line. Raises ``S3SettingsError``, boto3's errors.
+    """
+    settings = S3Settings.from_env(environ)
+    found = BucketInventory(connect(settings), settings.bucket).lifecycle()
+    asked = render(load())
+    if not found["Rules"]:
+        return ["the bucket has no lifecycle document"], []
+    size = found["TransitionDefaultMinimumObjectSize"]
+    lines = [] if size in (None, MINIMUM_OBJECT_SIZE) else [f"objects change class from {size}"]
+    reduced, left_out = without_transitions(asked)
+    if not any("Transitions" in rule for rule in found["Rules"]) and not drift(reduced, found):
+        # A store without storage classes takes no transition; `audit_objects` then expects none either.
+        return lines, left_out if settings.endpoint_url is not None else drift(asked, found)
+    return lines + drift(asked, found), []
+
+
+def audit_objects(environ: Mapping[str, str], now: dt.datetime) -> ObjectsReport:
+    """The bucket's objects against policy and sessions. Raises ``DatabaseUrlMissing``, ``S3SettingsError``."""
+    settings = S3Settings.from_env(environ)
+    inventory = BucketInventory(connect(settings), settings.bucket)
+    has_classes = any("Transitions" in rule for rule in inventory.lifecycle()["Rules"])
+    with _database(environ) as connection:
+        return audit(inventory, PostgresRetentionStore(connection), load(), now, has_classes=has_classes)
 
 
 def apply_to_bucket(environ: Mapping[str, str]) -> LifecycleOutcome:
@@ -53,9 +90,10 @@ def retention() -> None:
 
 
 @retention.command()
-def run() -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would go; nothing goes.")
+def run(dry_run: bool) -> None:
     """Make partitions ahead, drop expired ones and delete expired rows; report as JSON. Fails if a rule failed."""
-    report = _or_exit(lambda: run_retention(os.environ))
+    report = _or_exit(lambda: (rehearse_retention if dry_run else run_retention)(os.environ))
     click.echo(_pretty(report))
     if report.failures:
         raise click.ClickException("; ".join(report.failures))
@@ -68,6 +106,18 @@ def apply() -> None:
     click.echo(f"Rules: {', '.join(outcome.rules)}")
     for line in outcome.left_out:
         click.echo(f"Not supported by this store: {line}")
+
+
+@retention.command()
+def audit_bucket() -> None:
+    """Compare the bucket's objects and lifecycle document with the policy and the sessions; report as JSON. Fails where
+    they differ.
+    """
+    lines, left_out = _or_exit(lambda: lifecycle_drift(os.environ))
+    found = _or_exit(lambda: audit_objects(os.environ, dt.datetime.now(dt.UTC)))
+    click.echo(_pretty({"lifecycle": lines, "not_supported_by_this_store": left_out, "objects": found}))
+    if lines or found.disagreements:
+        raise click.ClickException("; ".join([*lines, *found.disagreements]))
 
 
 @retention.command()

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from infra.stack.throwaway import Database
 from pipelines.adapters.postgres.retention_store import PostgresRetentionStore
-from pipelines.retention.apply import RetentionReport, ages, run
+from pipelines.retention.apply import RetentionReport, ages, rehearse, run
 from pipelines.retention.cli import retention, run_retention
 from pipelines.retention.policy import Policy, load
 
@@ -247,8 +247,9 @@ def test_no_slip_of_the_policy_deletes_what_is_young(store: Store) -> None:
     for data in ("treatment_sessions", "consents", "audit_log", "other_forms"):
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="floor"):
             store.retention.expire_rows(data, 99, 10)
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="floor"):
-        store.retention.drop_partitions("telemetry.pose_rep_metrics", 99)
+    for partitions in (store.retention.drop_partitions, store.retention.due_partitions):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="floor"):
+            partitions("telemetry.pose_rep_metrics", 99)
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="partitioned"):
         store.retention.drop_partitions("sessions", 2557)
 
@@ -264,6 +265,59 @@ def test_the_sweeper_deletes_through_the_functions_only(store: Store) -> None:
             pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             connection.execute("select telemetry.expire_consents(2557, 1)")
+
+
+def test_a_dry_run_says_what_the_night_then_does_and_does_nothing(store: Store) -> None:
+    for number, days in enumerate((3200, 2600, 2558, 740, 1), start=1):
+        store.treatment(days, number=number)
+    store.execute("analyze")
+    before = {table: store.count(table) for table in ("telemetry.sessions", "telemetry.pose_session_metrics")}
+    rehearsed = rehearse(store.retention, load())
+    assert rehearsed.is_rehearsal
+    assert rehearsed.failures == []
+    assert {table: store.count(table) for table in before} == before
+    said = {rule.data: rule for rule in rehearsed.rules}
+    done = {rule.data: rule for rule in run(store.retention, load()).rules}
+    assert said["treatment_sessions"].deleted == done["treatment_sessions"].deleted == 3
+    for table in ("telemetry.pose_session_metrics", "telemetry.media_session_metrics"):
+        assert said[table].dropped_partitions == done[table].dropped_partitions != ()
+        assert said[table].dropped_rows == done[table].dropped_rows > 0
+        assert done[table].dropped_bytes > 0
+    assert (done["treatment_sessions"].deleted_bytes or 0) > 0
+    again = {rule.data: rule for rule in rehearse(store.retention, load()).rules}
+    assert {rule.deleted for rule in again.values()} == {0}
+    assert again["telemetry.pose_session_metrics"].is_complete
+
+
+def test_a_month_that_was_detached_and_not_dropped_goes_the_next_night_unless_it_holds_a_young_row(
+    store: Store,
+) -> None:
+    store.treatment(2700, number=1)
+    month = f"pose_session_metrics_{_ago(2700):%Y%m}"
+    store.execute(f"alter table telemetry.pose_session_metrics detach partition telemetry.{month}")
+    store.treatment(2700 - 365, number=2)
+    young = f"insert into telemetry.{month} select * from telemetry.pose_session_metrics"
+    store.execute(young)
+    refused = {rule.data: rule for rule in run(store.retention, load()).rules}["telemetry.pose_session_metrics"]
+    assert refused.error is not None
+    assert "younger" in refused.error
+    assert store.count(f"telemetry.{month}") == 2, "no row of it was lost"
+    store.execute(f"delete from telemetry.{month} where started_at > now() - interval '2557 days'")
+    dropped = {gone.name: gone.rows for gone in store.retention.drop_partitions("telemetry.pose_session_metrics", 2557)}
+    assert dropped[month] == 1
+    assert sum(dropped.values()) == 1
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        store.count(f"telemetry.{month}")
+
+
+def test_a_month_goes_by_its_bounds_and_not_by_its_name(store: Store) -> None:
+    wrong_name = "pose_session_metrics_199901"
+    start = _ago(20).date().replace(day=1)
+    right_name = f"pose_session_metrics_{start:%Y%m}"
+    store.execute(f"alter table telemetry.{right_name} rename to {wrong_name}")
+    dropped = store.retention.drop_partitions("telemetry.pose_session_metrics", 2557)
+    assert wrong_name not in {month.name for month in dropped}
+    assert store.count(f"telemetry.{wrong_name}") == 0
 
 
 def test_partitions_are_made_ahead(store: Store) -> None:

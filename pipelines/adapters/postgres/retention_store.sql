@@ -33,8 +33,29 @@ SELECT telemetry.expire_row_changes(%(kept_days)s, %(max_rows)s)
 -- name: idempotency_keys
 SELECT telemetry.expire_idempotency_keys(%(kept_days)s, %(max_rows)s)
 
--- name: drop_partitions
-SELECT telemetry.drop_expired_partitions(%(parent)s, %(kept_days)s)
+-- name: detach_partitions
+SELECT telemetry.detach_expired_partitions(%(parent)s, %(kept_days)s)
+
+-- name: drop_detached
+SELECT name, gone_rows AS rows, bytes FROM telemetry.drop_detached_partition(%(parent)s, %(kept_days)s)
+
+-- name: due_partitions
+SELECT name, estimated_rows AS rows, bytes FROM telemetry.due_partitions(%(parent)s, %(kept_days)s)
+
+-- name: sizes
+SELECT data, estimated_rows, bytes FROM telemetry.kept_sizes()
+
+-- name: organisations
+SELECT organisation_id FROM telemetry.organisations_with_sessions()
+
+-- name: sealed_objects
+SELECT session_id, blob_key, blob_bytes, events_key, retention, finalised_at
+FROM telemetry.sealed_objects(%(organisation_id)s, %(after)s, %(max_sessions)s)
+
+-- name: accounting
+SELECT sessions, uncounted, accepted_batches, batches_in_blobs, batches_duplicate, batches_dropped, accepted_events,
+       events_in_objects, events_duplicate, events_dropped, not_closing, members_differ
+FROM telemetry.accounting(%(lookback)s)
 
 -- name: metrics
 SELECT telemetry.expire_metrics(%(parent)s, %(kept_days)s, %(max_rows)s)
