@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import dagster as dg
 
 from orchestration.dbt_manifest import dbt_executable, ensure_manifest, profile_variables
+from orchestration.instance import write_home
 from orchestration.settings import DBT_PROJECT_DIR, Pace, SettingsError, required
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
@@ -93,6 +95,47 @@ def dbt(arguments: tuple[str, ...]) -> None:
         "DBT_LOG_PATH": str(dbt_dir / "logs"),
     }
     sys.exit(subprocess.run([dbt_executable(), *arguments], env=environ, check=False).returncode)
+
+
+@main.command()
+def assets() -> None:
+    """Print every asset, and every check that is no dbt test, one a line: the list the tests compare with."""
+    from orchestration.definitions import defs  # noqa: PLC0415 - parses the dbt project
+
+    for line in code_location_keys(defs()):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), envvar="DAGSTER_HOME")
+def home(folder: Path) -> None:
+    """Write dagster.yaml into FOLDER (DAGSTER_HOME); its records are in PostgreSQL where
+    RESTARTIX_DAGSTER_DATABASE_URL is set, else beside it.
+    """
+    click.echo(write_home(folder, os.environ))
+
+
+@main.command()
+@click.option("--url", default="http://127.0.0.1:3000", show_default=True, help="Where Dagster is.")
+@click.option("--location", default="telemetry", show_default=True, help="The code location's name there.")
+@click.option("--out", default="docs/operations", show_default=True, type=click.Path(file_okay=False, path_type=Path))
+def screenshots(url: str, location: str, out: Path) -> None:
+    """Photograph Dagster's pages, as docs/operations.md shows them. Needs Chromium."""
+    from orchestration.screenshots import ScreenshotError, take  # noqa: PLC0415 - only this command needs it
+
+    try:
+        take(url.rstrip("/"), out, location, click.echo)
+    except (ScreenshotError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def code_location_keys(definitions: dg.Definitions) -> list[str]:
+    """`asset KEY` of every asset, and `check KEY NAME` of every check that is no dbt test, sorted."""
+    graph = definitions.get_repository_def().asset_graph
+    keys = [f"asset {key.to_user_string()}" for key in graph.get_all_asset_keys()]
+    checks = [key for key in graph.asset_check_keys if not key.asset_key.path[0].startswith("analytics")]
+    keys += [f"check {key.asset_key.to_user_string()} {key.name}" for key in checks]
+    return sorted(keys)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import os
 import dagster as dg
 
 from orchestration.dbt_manifest import ensure_manifest
-from orchestration.defs import keeping_up, marts, retention, sweep
+from orchestration.defs import alerts, house, keeping_up, marts, plans, reconciliation, retention, sweep
 from orchestration.resources import AnalyticsDbt, SweeperDatabase
-from orchestration.settings import DBT_PROJECT_DIR, Pace
+from orchestration.settings import DBT_PROJECT_DIR, Pace, Watch
 
 
 @dg.definitions
@@ -19,7 +19,11 @@ def defs() -> dg.Definitions:
     return dg.Definitions.merge(
         marts.definitions(manifest),
         sweep.definitions(pace.sweep_interval_s),
-        keeping_up.definitions(),
+        keeping_up.definitions(Watch.from_env(os.environ).interval_s),
+        plans.definitions(),
+        reconciliation.definitions(),
         retention.definitions(),
+        house.definitions(),
+        alerts.definitions(),
         dg.Definitions(resources={"dbt": AnalyticsDbt(), "sweeper": SweeperDatabase()}),
     )

@@ -43,6 +43,45 @@ class Pace:
         return self.state_dir / "dbt"
 
 
+@dataclass(frozen=True)
+class Watch:
+    """Who is told, and from when on something is worth telling.
+
+    webhook_url: where notices are POSTed (RESTARTIX_ALERT_WEBHOOK_URL); None: they are seen in the UI only.
+    dagster_url: where a browser finds Dagster, for links in notices (RESTARTIX_DAGSTER_URL); None: no links.
+    runbook_url: where the operations page is found (RESTARTIX_RUNBOOK_URL); None: no links.
+    node_metrics_url: where a node's metrics are, `{node_id}` and `{ingest_url}` replaced
+        (RESTARTIX_NODE_METRICS_URL, `{ingest_url}/metrics`).
+    spool_max_bytes: a node's spool is large from here on (RESTARTIX_SPOOL_ALERT_BYTES, 20 GiB).
+    disk_free_min_bytes: a node's disk is full from here on (RESTARTIX_DISK_ALERT_BYTES, 10 GiB).
+    reminder_s: what still fails is told again after so long (RESTARTIX_ALERT_REMINDER_S, a day).
+    interval_s: time between two looks (RESTARTIX_WATCH_INTERVAL_S, 60).
+    """
+
+    webhook_url: str | None = None
+    dagster_url: str | None = None
+    runbook_url: str | None = None
+    node_metrics_url: str = "{ingest_url}/metrics"
+    spool_max_bytes: int = 20 * 1024**3
+    disk_free_min_bytes: int = 10 * 1024**3
+    reminder_s: int = 86_400
+    interval_s: int = 60
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Watch:
+        """Raises SettingsError naming the variable."""
+        return cls(
+            webhook_url=_url(environ, "RESTARTIX_ALERT_WEBHOOK_URL"),
+            dagster_url=_url(environ, "RESTARTIX_DAGSTER_URL"),
+            runbook_url=_url(environ, "RESTARTIX_RUNBOOK_URL"),
+            node_metrics_url=_url(environ, "RESTARTIX_NODE_METRICS_URL") or cls.node_metrics_url,
+            spool_max_bytes=_positive(environ, "RESTARTIX_SPOOL_ALERT_BYTES", cls.spool_max_bytes),
+            disk_free_min_bytes=_positive(environ, "RESTARTIX_DISK_ALERT_BYTES", cls.disk_free_min_bytes),
+            reminder_s=_positive(environ, "RESTARTIX_ALERT_REMINDER_S", cls.reminder_s),
+            interval_s=_positive(environ, "RESTARTIX_WATCH_INTERVAL_S", cls.interval_s),
+        )
+
+
 def required(environ: Mapping[str, str], *names: str) -> str:
     """The first of `names` that is set. Raises SettingsError naming them."""
     for name in names:
@@ -62,3 +101,12 @@ def _positive(environ: Mapping[str, str], name: str, default: int) -> int:
     if value <= 0:
         raise SettingsError(f"{name} must be positive: {value}")
     return value
+
+
+def _url(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
+    if not text:
+        return None
+    if not text.startswith(("http://", "https://", "{ingest_url}")):
+        raise SettingsError(f"{name} is no http(s) address: {text!r}")
+    return text.rstrip("/")

@@ -4,6 +4,7 @@ Belongs here: how dbt is shown and when it runs. Does not belong here: SQL (dbt_
 (`dbt_manifest.py`). Metadata is counts and times only; Dagster has no login.
 """
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from orchestration.resources import AnalyticsDbt
 NIGHTLY_CRON = "15 2 * * *"  # after the day's last sittings in Europe, before the clinics open
 FRESHNESS_CRON = "0 6 * * *"  # in time for whoever looks first in the morning
 STAGING_SCHEMA = "analytics_staging"
+BUILT_NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(hours=50), warn_window=dt.timedelta(hours=26))
 
 
 class Translator(DagsterDbtTranslator):
@@ -28,9 +30,28 @@ class Translator(DagsterDbtTranslator):
             return f"source_{dbt_resource_props['source_name']}"
         return str(dbt_resource_props["fqn"][1])
 
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:  # noqa: ANN401
+        """What dbt says of a model, and how fresh it has to be."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        kinds, tags = {"dbt", "postgres"}, {"restartix/room": "analytics"}
+        if node["resource_type"] == "source":
+            return spec.replace_attributes(
+                kinds={"postgres"}, tags={"restartix/room": "sources"}, owners=["team:product"]
+            )
+        is_table = node["config"].get("materialized") != "view"
+        return spec.replace_attributes(
+            kinds=kinds,
+            tags={**spec.tags, **tags, "restartix/materialized": str(node["config"].get("materialized"))},
+            freshness_policy=BUILT_NIGHTLY if is_table else None,
+        )
+
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The grain, as dbt describes it; the SQL is in the repository."""
-        return str(dbt_resource_props.get("description", "")).strip()
+        said = str(dbt_resource_props.get("description", "")).strip()
+        if dbt_resource_props["resource_type"] == "source" and not said:
+            said = str(dbt_resource_props.get("source_description", "")).strip()
+        return said
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
         return None if dbt_resource_props["resource_type"] == "source" else ["team:analytics"]
@@ -49,6 +70,7 @@ def definitions(manifest: Path) -> dg.Definitions:
             yield event
 
     sources = _sources_with_freshness(manifest)
+    parsed = msgspec.json.decode(manifest.read_bytes())
 
     @dg.multi_asset_check(
         name="arrivals",
@@ -67,12 +89,15 @@ def definitions(manifest: Path) -> dg.Definitions:
         selection=dg.AssetSelection.assets(marts),
         executor_def=dg.in_process_executor,
         description="Rebuild the marts and test them.",
+        # A run whose process died is begun again; a test that failed is not made to pass by asking twice.
+        tags={"restartix/room": "analytics", "restartix/weight": "heavy", "dagster/max_retries": "1"},
     )
     freshness = dg.define_asset_job(
         "source_freshness",
         selection=dg.AssetSelection.checks(arrivals),
         executor_def=dg.in_process_executor,
         description="Whether sittings and results still arrive.",
+        tags={"restartix/room": "analytics"},
     )
     schedules = [
         dg.ScheduleDefinition(
@@ -81,10 +106,40 @@ def definitions(manifest: Path) -> dg.Definitions:
             cron_schedule=cron,
             execution_timezone="UTC",
             default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=f"{job.description} Each night." if job is nightly else job.description,
         )
         for job, cron in ((nightly, NIGHTLY_CRON), (freshness, FRESHNESS_CRON))
     ]
-    return dg.Definitions(assets=[marts], asset_checks=[arrivals], jobs=[nightly, freshness], schedules=schedules)
+    ends = [*_source_specs(parsed), *_exposure_specs(parsed)]
+    return dg.Definitions(
+        assets=[marts, *ends], asset_checks=[arrivals], jobs=[nightly, freshness], schedules=schedules
+    )
+
+
+def _source_specs(manifest: Mapping[str, Any]) -> list[dg.AssetSpec]:
+    """The tables the marts are made of, where the lineage begins. Nothing here makes them."""
+    translator = Translator()
+    return [translator.get_asset_spec(manifest, unique_id, None) for unique_id in manifest["sources"]]
+
+
+def _exposure_specs(manifest: Mapping[str, Any]) -> list[dg.AssetSpec]:
+    """Who reads the marts, where the lineage ends: dbt's exposures."""
+    translator = Translator()
+    specs = []
+    for exposure in manifest["exposures"].values():
+        models = [one for one in exposure["depends_on"]["nodes"] if one.startswith(("model.", "seed.", "snapshot."))]
+        specs.append(
+            dg.AssetSpec(
+                key=["exposure", exposure["name"]],
+                deps=[translator.get_asset_spec(manifest, unique_id, None).key for unique_id in models],
+                description=exposure.get("description", "").strip(),
+                group_name="exposures",
+                owners=[exposure["owner"]["email"]] if exposure["owner"].get("email") else ["team:analytics"],
+                tags={"restartix/room": "exposures", "restartix/maturity": exposure.get("maturity") or "unknown"},
+                kinds={str(exposure["type"])},
+            )
+        )
+    return specs
 
 
 def _tell_rows(context: dg.AssetExecutionContext, dbt: AnalyticsDbt, output_name: str) -> None:

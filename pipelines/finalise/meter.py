@@ -26,6 +26,10 @@ _COUNTERS = {
 _GAUGES = {
     "waiting": ("restartix_finaliser_waiting_sessions", "Sessions that have ended and are not finalised."),
     "oldest_s": ("restartix_finaliser_waiting_seconds", "How long ago the first of them ended; 0 where there is none."),
+    "unknown": (
+        "restartix_finaliser_unknown_sessions",
+        "Sessions on this disk that the store does not know as its own.",
+    ),
     "seen_s": ("restartix_finaliser_seen_timestamp_seconds", "When the finaliser last wrote this, as Unix time."),
 }
 _FAILED = ("restartix_finaliser_failed_total", "Sessions given up; each needs a person.")
@@ -45,6 +49,11 @@ class CopyMeter:
         """Sessions that have ended and wait; ``oldest_s``: for how long the first of them."""
         with self._lock:
             self._gauges |= {"waiting": count, "oldest_s": oldest_s}
+
+    def unknown(self, count: int) -> None:
+        """Sessions on this disk that nobody can place; nothing of them is deleted."""
+        with self._lock:
+            self._gauges["unknown"] = count
 
     def given_up(self) -> None:
         with self._lock:

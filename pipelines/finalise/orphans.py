@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
 
-class PendingUpload(NamedTuple):
+class PendingUpload(Protocol):
     """One upload that is neither completed nor aborted."""
 
-    key: str
-    upload_id: str
-    begun_at: dt.datetime
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def upload_id(self) -> str: ...
+
+    @property
+    def begun_at(self) -> dt.datetime: ...
 
 
 class OrphanRules(msgspec.Struct, frozen=True, kw_only=True):

@@ -100,6 +100,7 @@ class Runner:
         # Sessions with nothing to do: the spool as it was before it was read. Growth makes them asked about again.
         self._settled: dict[UUID, SpoolSizes] = {}
         self._unasked: set[UUID] = set()  # on the disk, state not known yet
+        self._unknown: set[UUID] = set()  # on the disk, and not this node's in the store
         self._checked_withdrawals: dict[UUID, dt.datetime] = {}
         self._withholding = Withholding(disk, store, log)
         self._cleaning: Future[CleanupReport] | None = None
@@ -153,7 +154,11 @@ class Runner:
                 del self._settled[session]
         if self._timers.due("spooled", _SPOOLED_POLL_S, now_s):
             # A node that was given up and is back sees no sign of it: another node finished its sessions.
-            self._unasked.update(session for session in self._disk.spooled() if not self._is_known(session))
+            spooled = self._disk.spooled()
+            self._unasked.update(
+                session for session in spooled if not self._is_known(session) or session in self._unknown
+            )
+            self._unknown.intersection_update(spooled)
         if self._timers.due("lost", _LOST_POLL_S, now_s):
             lost = self._store.claim_lost(self._settings.node_id, self._settings.node_lost_s, _LOST_LEASE_S, _ASKED_MAX)
             self._enqueue(_Task(one.session_id, one.organisation_id, True) for one in lost)
@@ -171,9 +176,13 @@ class Runner:
         self._unasked.difference_update(asked)
         for session_id in asked:
             session = known.get(session_id)
+            if session is not None:
+                self._unknown.discard(session_id)
             if session is None:
                 self._counts["unknown"] += 1
-                self._log.error("a session on this disk is not this node's", session_id=str(session_id))
+                if session_id not in self._unknown:
+                    self._log.error("a session on this disk is not this node's", session_id=str(session_id))
+                self._unknown.add(session_id)
                 self._settled[session_id] = self._disk.sizes(session_id)
             elif session.state == "failed" or (session.state == "finalised" and not self._may_have_grown(session)):
                 self._settled[session_id] = self._disk.sizes(session_id)
@@ -311,6 +320,7 @@ class Runner:
         self._checked_withdrawals = {key: at for key, at in self._checked_withdrawals.items() if key in kept}
 
     def _report(self, *, force: bool) -> None:
+        self._meter.unknown(len(self._unknown))
         if force or self._timers.due("meter", _METER_S, self._monotonic_s()):
             try:
                 self._meter.write(self._settings.data_dir, self._now().timestamp())

@@ -17,7 +17,7 @@ from pipelines.finalise.finaliser import Finaliser, Result
 from pipelines.landing import closed, layout, reader
 from pipelines.ports.blob_store import BlobStoreUnavailable
 from tests.finalise.bench import Bench, now_session
-from tests.finalise.scene import Clinic, Node
+from tests.finalise.scene import NODE, Clinic, Node
 
 
 def test_an_end_on_the_disk_is_found_and_its_late_data_too(
@@ -238,3 +238,34 @@ def test_sessions_that_wait_are_told(clinic: Clinic, node: Node, bench: Bench, b
 
 def unavailable(*_: object, **__: object) -> None:
     raise BlobStoreUnavailable("away")
+
+
+def test_a_spool_nobody_knows_is_told_and_kept_and_forgotten_once_it_is_placed(
+    clinic: Clinic, node: Node, bench: Bench, bodies: list[bytes]
+) -> None:
+    """As after a restore of the database to an earlier moment."""
+    header = now_session(clinic)
+    node.batches(header, bodies[:5])
+    clinic.execute("update telemetry.sessions set node_id = %s", _other_node(clinic))
+
+    def unknown() -> float:
+        text = layout.finaliser_metrics(node.data_dir).read_text()
+        line = next(line for line in text.splitlines() if line.startswith("restartix_finaliser_unknown_sessions "))
+        return float(line.split()[1])
+
+    bench.look(advance_s=61)
+    bench.look(advance_s=61)
+    assert unknown() == 1
+    assert reader.list_sessions(node.data_dir) == [header.session_id]
+    clinic.execute("update telemetry.sessions set node_id = %s", NODE)
+    bench.look(advance_s=61)
+    bench.look(advance_s=61)
+    assert unknown() == 0
+
+
+def _other_node(clinic: Clinic) -> str:
+    clinic.execute(
+        "insert into telemetry.nodes (node_id, ingest_url, seen_at, lease_until)"
+        " values ('other', 'http://o', now(), now())"
+    )
+    return "other"

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from infra.stack.throwaway import Database
+from infra.stack.throwaway import Bucket, Database
 
 with warnings.catch_warnings():
     # dagster-dbt imports a parser that announces its own end; nothing of ours uses it.
@@ -45,6 +45,14 @@ def definitions(monkeypatch: pytest.MonkeyPatch, state_dir: Path) -> dg.Definiti
     loaded = defs()
     assert isinstance(loaded, dg.Definitions)
     return loaded
+
+
+@pytest.fixture
+def with_bucket(connected: dg.Definitions, s3: Bucket, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+    """The code location, told where the test's bucket is too."""
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    return connected
 
 
 @pytest.fixture

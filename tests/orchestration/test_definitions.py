@@ -12,31 +12,94 @@ import dagster as dg
 import pytest
 
 import orchestration.resources
+from orchestration.cli import code_location_keys
 from orchestration.dbt_manifest import ensure_manifest, profile_variables, project_digest
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_DIR, Pace, SettingsError, required
 
-SCHEMAS = {"staging": "analytics_staging", "intermediate": "analytics_intermediate", "marts": "analytics"}
-MODELS = {
-    f"{SCHEMAS[path.relative_to(DBT_PROJECT_DIR / 'models').parts[0]]}/{path.stem}"
-    for path in (DBT_PROJECT_DIR / "models").rglob("*.sql")
+GOLDEN = Path(__file__).with_name("assets.txt")
+JOBS = {
+    "housekeeping",
+    "keeping_up",
+    "nightly_marts",
+    "orphaned_uploads",
+    "plan_expiry",
+    "reconciliation",
+    "retention",
+    "source_freshness",
+    "sweep",
 }
-ASSETS = {*MODELS, "retention/bucket", "retention/rows", "telemetry/sweep"}
-JOBS = {"keeping_up", "nightly_marts", "retention", "source_freshness", "sweep"}
-SCHEDULES = {"keeping_up", "nightly_marts", "retention", "source_freshness"}
-SENSORS = {"silent_sessions"}
+SCHEDULES = JOBS - {"sweep"}
+SENSORS = {"failed_checks", "failed_runs", "silent_sessions", "standstill"}
+GROUPS = {
+    "exposures",
+    "intermediate",
+    "marts",
+    "operations",
+    "retention",
+    "source_core",
+    "source_pg_catalog",
+    "source_telemetry",
+    "staging",
+    "storage",
+}
 
 
 def test_the_code_location_holds_exactly_this(definitions: dg.Definitions) -> None:
-    assert len(MODELS) > 40
     repository = definitions.get_repository_def()
-    specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
-    assert {key.to_user_string() for key in repository.asset_graph.materializable_asset_keys} == ASSETS
+    assert code_location_keys(definitions) == GOLDEN.read_text().splitlines(), (
+        "what the code location holds has changed; if it should: "
+        f"python -m orchestration.cli assets > {GOLDEN.relative_to(PROJECT_DIR)}"
+    )
     assert {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")} == JOBS
     assert {schedule.name for schedule in repository.schedule_defs} == SCHEDULES
     assert {sensor.name for sensor in repository.sensor_defs} == SENSORS
-    assert [name for name in ASSETS if not specs[name].description] == []
-    assert [name for name in ASSETS if not specs[name].owners] == []
-    assert {specs[name].group_name for name in ASSETS} == {"intermediate", "marts", "operations", "staging"}
+
+
+def test_an_operator_is_told_what_everything_is_and_whose(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    for spec in definitions.resolve_all_asset_specs():
+        name = spec.key.to_user_string()
+        assert spec.description, name
+        assert spec.owners, name
+        assert spec.kinds, name
+        assert spec.tags.get("restartix/room") or spec.group_name == "operations", name
+        assert spec.group_name in GROUPS, (name, spec.group_name)
+    for name in JOBS:
+        job = definitions.resolve_job_def(name)
+        assert job.description, name
+        assert job.tags.get("restartix/room"), name
+    for schedule in repository.schedule_defs:
+        assert schedule.description, schedule.name
+    for sensor in repository.sensor_defs:
+        assert sensor.description, sensor.name
+    for key in repository.asset_graph.asset_check_keys:
+        if key.asset_key.path[0] not in {"analytics", "analytics_staging", "analytics_intermediate", "core"}:
+            assert repository.asset_graph.get_check_spec(key).description or key.asset_key.path[0] == "telemetry", key
+
+
+def test_the_lineage_goes_from_the_sources_to_who_reads(definitions: dg.Definitions) -> None:
+    graph = definitions.get_repository_def().asset_graph
+    dashboard = dg.AssetKey(["exposure", "organisation_dashboard_of_the_clinic_app"])
+    above, waiting = set(), {dashboard}
+    while waiting:
+        key = waiting.pop()
+        above.add(key)
+        waiting |= graph.get(key).parent_keys - above
+    names = {key.to_user_string() for key in above}
+    assert {"core/patient_session_completions", "core/patient_exercise_logs"} <= names
+    assert any(name.startswith("analytics_staging/") for name in names)
+    assert any(name.startswith("analytics/") for name in names)
+
+
+def test_tables_say_how_old_they_may_be(definitions: dg.Definitions) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+    marts = [spec for name, spec in specs.items() if name.startswith("analytics/")]
+    assert len(marts) > 5
+    for spec in [*marts, specs["retention/rows"], specs["retention/bucket"], specs["storage/objects"]]:
+        assert spec.freshness_policy is not None, spec.key
+    views = [spec for spec in specs.values() if spec.tags.get("restartix/materialized") == "view"]
+    assert len(views) > 5
+    assert [spec.key for spec in views if spec.freshness_policy] == [], "a view is as fresh as its source"
 
 
 def test_everything_that_recurs_is_on_and_runs_in_process(definitions: dg.Definitions) -> None:
@@ -53,7 +116,8 @@ def test_everything_that_recurs_is_on_and_runs_in_process(definitions: dg.Defini
 def test_every_dbt_test_of_a_mart_is_an_asset_check(definitions: dg.Definitions) -> None:
     checks = definitions.get_repository_def().asset_graph.asset_check_keys
     by_asset = {key.asset_key.to_user_string() for key in checks}
-    assert {name for name in ASSETS if name.startswith("analytics/")} <= by_asset
+    marts = {key.to_user_string() for key in definitions.get_repository_def().asset_graph.materializable_asset_keys}
+    assert {name for name in marts if name.startswith("analytics/")} <= by_asset
     invariants = {path.stem for path in (DBT_PROJECT_DIR / "tests" / "singular").glob("*.sql")}
     assert len(invariants) >= 8
     assert invariants <= {key.name for key in checks}
