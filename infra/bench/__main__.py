@@ -8,6 +8,7 @@ from infra.bench.analysis import analysis
 from infra.bench.finaliser import finaliser
 from infra.bench.ingest import ingest
 from infra.bench.media import media
+from infra.bench.orchestration import orchestration
 
 
 @click.group(invoke_without_command=True)
@@ -26,6 +27,7 @@ bench.add_command(analysis)
 bench.add_command(finaliser)
 bench.add_command(ingest)
 bench.add_command(media)
+bench.add_command(orchestration)
 
 if __name__ == "__main__":
     bench(prog_name="python -m infra.bench")
