@@ -1,0 +1,1 @@
+SELECT organisation_id FROM core.audited_organisations()
