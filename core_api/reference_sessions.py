@@ -1,7 +1,7 @@
 """The session a patient's later ones are compared with: supervised, and chosen by a specialist; one an exercise.
 
-Its replay is the reference, so it is kept as a clinical record from then on. Here: which session it is. Not here: the
-comparison, which is the movement analysis's.
+Its replay is the reference, so it is kept as a clinical record from then on. Here: which session it is. Not here: what
+is learnt from it (``personal_references``), and the comparison, which is the movement analysis's.
 """
 
 from __future__ import annotations
@@ -9,21 +9,31 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from core_api import access, audit, replay_retention
+from core_api import access, audit, personal_references, replay_retention
 from core_api.audit import Author
 from core_api.database import Row, Tx, every, one
 from core_api.errors import Problem
 from core_api.identity import Actor
+from core_api.personal_references import Learnt, Source
 
 
-def mark(tx: Tx, actor: Actor, author: Author, session_id: UUID, now: datetime) -> Row:
-    """Make the session its patient's reference for its exercise, in place of any other. Raises ``Problem`` 404, 409."""
+def to_learn(tx: Tx, session: Row) -> Source | None:
+    """What marking the session has to learn from first; None where it is the reference and its result is learnt.
+
+    Raises ``Problem`` 409, 410 or 422, as ``personal_references.source_of``.
+    """
+    marked = one(tx, "reference_of_session", {"session_id": session["session_id"]})
+    if marked is not None and marked["learnt_revision"] == session["revision"]:
+        return None
+    return personal_references.source_of(tx, session)
+
+
+def mark(tx: Tx, actor: Actor, author: Author, session_id: UUID, *, learnt: Learnt | None, now: datetime) -> Row:
+    """Make the session its patient's reference for its exercise, in place of any other. Raises ``Problem`` 404, 410.
+
+    ``learnt``: what later sessions are scored against; None where that is kept already.
+    """
     session = access.session(tx, actor, session_id)
-    movement = one(tx, "session_pose", {"session_id": session_id, "started_at": session["started_at"]})
-    if session["state"] != "finalised" or session["incomplete"] or session["blob_key"] is None:
-        raise Problem(409, "session_not_usable", "a reference is a finished, complete session that has its replay")
-    if movement is None or not movement["rep_count"]:
-        raise Problem(409, "session_not_usable", "a reference needs at least one counted repetition")
     marked = {
         "patient_id": session["patient_id"],
         "exercise_id": session["exercise_id"],
@@ -32,7 +42,9 @@ def mark(tx: Tx, actor: Actor, author: Author, session_id: UUID, now: datetime) 
         "marked_by": actor.principal_id,
         "marked_at": now,
     }
-    if one(tx, "mark_reference", marked) is not None:
+    is_new = one(tx, "mark_reference", marked) is not None
+    reference_id = None if learnt is None else personal_references.keep(tx, session, learnt, now)
+    if is_new or reference_id is not None:
         audit.record(
             tx,
             author,
@@ -41,15 +53,22 @@ def mark(tx: Tx, actor: Actor, author: Author, session_id: UUID, now: datetime) 
             session_id,
             session_id=session_id,
             exercise_id=session["exercise_id"],
+            revision=session["revision"],
+            personal_reference_id=reference_id,
         )
     replay_retention.flag(tx, actor, author, session_id)
     return reference(tx, actor, session_id)
 
 
-def unmark(tx: Tx, actor: Actor, author: Author, session_id: UUID) -> None:
-    """The session is no reference any more; its replay stays flagged. Raises ``Problem`` 404 for another's session."""
+def unmark(tx: Tx, actor: Actor, author: Author, session_id: UUID, now: datetime) -> None:
+    """The session is no reference any more, and later ones are scored as everybody's; its replay stays flagged.
+
+    Raises ``Problem`` 404 for another's session.
+    """
     access.session(tx, actor, session_id)
-    if one(tx, "unmark_reference", {"session_id": session_id}) is not None:
+    marked = one(tx, "unmark_reference", {"session_id": session_id})
+    if marked is not None:
+        personal_references.end(tx, marked["patient_id"], marked["exercise_id"], now)
         audit.record(
             tx, author, "reference_session.unmark", "core.reference_sessions", session_id, session_id=session_id
         )

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
 from core_api.actions.exercise_session import SessionMaker
 from core_api.app import WsgiApp, create_app
 from core_api.database import Database, open_pool
@@ -20,6 +18,7 @@ from core_api.encryption import ColumnCipher
 from core_api.identity import IdentityVerifier
 from core_api.jwks import KeySet, reader
 from core_api.logs import configure_logging
+from core_api.movement_profiles import shipped_json
 from core_api.retag import Retagger
 from core_api.settings import Settings
 from core_api.tokens import SigningKey
@@ -27,15 +26,6 @@ from pipelines.adapters.key_file import KeyFile
 from pipelines.adapters.s3.blob_store import S3BlobStore
 from pipelines.adapters.s3.client import connect
 from pipelines.adapters.s3.settings import S3Settings
-from pipelines.pose import profile
-
-
-def profile_json(name: str) -> str | None:
-    """A movement profile as the JSON a session freezes; None for a name no profile has."""
-    try:
-        return msgspec.json.encode(profile.load(name)).decode()
-    except profile.UnknownProfileError:
-        return None
 
 
 def _console(settings: Settings) -> Database | None:
@@ -55,7 +45,7 @@ def build(environ: Mapping[str, str]) -> Deps:
         sessions=SessionMaker(
             signing_key=SigningKey.from_pem(Path(settings.session_signing_key).read_bytes()),
             token_issuer=settings.token_issuer,
-            profile_json=profile_json,
+            profile_json=shipped_json,
             new_session_id=uuid.uuid4,
         ),
         cipher=ColumnCipher(KeyFile.read(Path(settings.key_file), secrets.token_bytes), secrets.token_bytes),

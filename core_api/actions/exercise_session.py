@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from core_api import access, audit
+from core_api import access, audit, personal_references
 from core_api.actions import consent
 from core_api.database import Row, Tx, one, the
 from core_api.errors import Problem, not_found
@@ -97,6 +97,14 @@ def _create(tx: Tx, sitting: Row, exercise: Row, maker: SessionMaker, *, started
             "now": now,
         },
     )
+    granted = consent.granted(tx, sitting["patient_id"])
+    shipped = maker.profile_json(exercise["movement_profile"])
+    # Without consent to movement nothing will be scored, so nothing biometric is copied into the session either.
+    measured = (
+        personal_references.frozen(tx, sitting["patient_id"], exercise["exercise_id"], shipped)
+        if "biometric" in granted
+        else personal_references.Frozen(shipped, None)
+    )
     session: Row = {
         "session_id": maker.new_session_id(),
         "node_id": node["node_id"],
@@ -112,7 +120,8 @@ def _create(tx: Tx, sitting: Row, exercise: Row, maker: SessionMaker, *, started
             "organisation_id": sitting["organisation_id"],
             "patient_id": sitting["patient_id"],
             "exercise_id": exercise["exercise_id"],
-            "movement_profile": maker.profile_json(exercise["movement_profile"]),
+            "movement_profile": measured.profile_json,
+            "personal_reference_id": measured.reference_id,
             "prescription": msgspec.json.encode(_prescription(exercise)).decode(),
             "now": now,
         },

@@ -129,10 +129,13 @@ def personalised(profile: MovementProfile, own: PersonalReference) -> MovementPr
     or the patient's own correct repetitions go, whichever is more: a habit that a specialist saw and accepted is none.
 
     Raises:
-        ValueError: the reference is of another exercise.
+        ValueError: the reference is of another exercise, or looks at angles that this exercise is not judged by (any
+            more).
     """
     if own.profile != profile.name:
         raise ValueError(f"a reference of {own.profile} cannot score {profile.name}")
+    if not {(each.angle, each.side) for each in own.template.channels} <= set(channels_of(profile)):
+        raise ValueError(f"the reference looks at angles that {profile.name} is not judged by")
     target = profile.target or Target(low_deg=own.low_deg)
     # What the profile asks for at most is no less a limit for this patient.
     high = None if target.high_deg is None else max(target.high_deg, own.low_deg)

@@ -200,3 +200,8 @@ def test_what_cannot_be_a_reference_is_refused() -> None:
     own = own_reference(repetitions_deg(3), profile)
     with pytest.raises(ValueError, match="deep_squat"):
         personalised(load("side_lunge"), own)
+    [first, *others] = own.template.channels
+    strange = msgspec.structs.replace(first, angle="wing_flexion")
+    template = msgspec.structs.replace(own.template, channels=(strange, *others))
+    with pytest.raises(ValueError, match="angles"):
+        personalised(profile, msgspec.structs.replace(own, template=template))
