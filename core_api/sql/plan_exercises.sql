@@ -16,14 +16,17 @@ WITH per_session AS (
          sum(watch_count)::bigint AS watch_count, sum(form_score_sum) AS form_score_sum,
          sum(form_count)::bigint AS form_count
   FROM per_session GROUP BY exercise_id
+), prescribed AS (
+  SELECT exercise_id, sort_order FROM core.treatment_plan_exercises WHERE treatment_plan_id = %(treatment_plan_id)s
+), shown AS (
+  SELECT exercise_id FROM prescribed UNION SELECT exercise_id FROM per_exercise
 )
 SELECT e.id AS exercise_id, e.name, coalesce(p.done, 0) AS done, coalesce(p.skipped, 0) AS skipped,
        coalesce(p.incomplete, 0) AS incomplete, coalesce(p.watch_percent_sum, 0) AS watch_percent_sum,
        coalesce(p.watch_count, 0) AS watch_count, coalesce(p.form_score_sum, 0) AS form_score_sum,
        coalesce(p.form_count, 0) AS form_count
-FROM core.exercises e
-LEFT JOIN core.treatment_plan_exercises tpe
-  ON tpe.exercise_id = e.id AND tpe.treatment_plan_id = %(treatment_plan_id)s
-LEFT JOIN per_exercise p ON p.exercise_id = e.id
-WHERE tpe.id IS NOT NULL OR p.exercise_id IS NOT NULL
-ORDER BY tpe.sort_order NULLS LAST, e.id
+FROM shown
+JOIN core.exercises e ON e.id = shown.exercise_id
+LEFT JOIN prescribed ON prescribed.exercise_id = shown.exercise_id
+LEFT JOIN per_exercise p ON p.exercise_id = shown.exercise_id
+ORDER BY prescribed.sort_order NULLS LAST, e.id

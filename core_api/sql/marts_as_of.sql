@@ -1,0 +1,1 @@
+SELECT as_of FROM analytics.organisation_dashboard WHERE organisation_id = %(organisation_id)s
