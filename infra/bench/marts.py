@@ -108,8 +108,8 @@ def marts(logs: int, days: int, reps_per_session: int, report: Path) -> None:
     nights = []
     trigger_us = 0.0
     for factor in (10, 1):
-        with _server() as server:
-            history = _History(server, days // factor, plans // factor, reps_per_session)
+        with _server() as (server, folder):
+            history = _History(server, folder, days // factor, plans // factor, reps_per_session)
             history.write()
             nights.append(history.measure())
             trigger_us = history.trigger_us_per_row()
@@ -144,7 +144,7 @@ def _read(night: Night) -> int:
 class _History:
     """One database with one history in it."""
 
-    def __init__(self, server: PostgresServer, days: int, plans: int, reps_per_session: int) -> None:
+    def __init__(self, server: PostgresServer, folder: Path, days: int, plans: int, reps_per_session: int) -> None:
         self._days = days
         self._plans = plans
         self._first_day = LAST_DAY - dt.timedelta(days=days)
@@ -154,7 +154,7 @@ class _History:
         logins = Logins(self._url, secrets.token_hex(16))
         logins.provision()
         self._builder_url = logins.url("analytics_builder")
-        self._folder = Path(tempfile.mkdtemp(prefix="restartix-bench-marts-"))
+        self._folder = folder
 
     def write(self) -> None:
         """Everything before the last day. Foreign keys and the change log rest meanwhile: nothing was built yet."""
@@ -283,9 +283,9 @@ class _History:
 
 
 @contextlib.contextmanager
-def _server() -> Iterator[PostgresServer]:
-    """A server of the benchmark's own, with memory for it, removed afterwards."""
+def _server() -> Iterator[tuple[PostgresServer, Path]]:
+    """A server of the benchmark's own, with memory for it, and a folder for dbt; both removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="restartix-bench-marts-", ignore_cleanup_errors=True) as folder:
         server = PostgresServer(Path(folder) / "data", free_run(1), secrets.token_hex(16), SETTINGS)
         with server.running(log=Path(folder) / "postgres.log"):
-            yield server
+            yield server, Path(folder)
