@@ -26,6 +26,9 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 Notes = Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
 PrescribedCount = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+# As a plan's columns hold them, a tenth of a degree.
+TargetAngle = Annotated[float, msgspec.Meta(ge=-180, le=360)]
+HoldMs = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 PlanSessionsTotal = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 FrequencyPerWeek = Annotated[int, msgspec.Meta(ge=1, le=21)]
 Purpose = Literal["biometric", "analytics"]
@@ -39,6 +42,12 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def _check_once(exercises: Sequence[ReportedExercise | PrescribedExercise]) -> None:
     if len({each.exercise_id for each in exercises}) != len(exercises):
         raise ValueError("an exercise is there twice")
+
+
+def check_target(low_deg: float | None, high_deg: float | None) -> None:
+    """Raises ``ValueError`` where no range of motion could be both."""
+    if low_deg is not None and high_deg is not None and low_deg > high_deg:
+        raise ValueError("target_low_deg is above target_high_deg")
 
 
 class OpenSession(Body, frozen=True, kw_only=True):
@@ -104,12 +113,21 @@ class ChangeExercise(Body, frozen=True, kw_only=True):
 
 
 class PrescribedExercise(Body, frozen=True, kw_only=True):
-    """One exercise of a treatment plan. Its place in the list is its place in the session."""
+    """One exercise of a treatment plan. Its place in the list is its place in the session.
+
+    The range of motion and the length of each hold asked for take the place of the movement profile's own.
+    """
 
     exercise_id: Id
     prescribed_sets: PrescribedCount | None = None
     prescribed_reps: PrescribedCount | None = None
     side: Literal["left", "right", "both"] | None = None
+    target_low_deg: TargetAngle | None = None
+    target_high_deg: TargetAngle | None = None
+    hold_ms: HoldMs | None = None
+
+    def __post_init__(self) -> None:
+        check_target(self.target_low_deg, self.target_high_deg)
 
 
 class NewTreatmentPlan(Body, frozen=True, kw_only=True):

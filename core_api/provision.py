@@ -18,6 +18,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from core_api import audit
+from core_api.bodies import HoldMs, TargetAngle, check_target
 from core_api.database import Row, Tx, enter_tenant, one, run, the
 from core_api.encryption import ColumnCipher, Place
 
@@ -54,6 +55,12 @@ class PrescribedExerciseSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     sets: Count | None = None
     reps: Count | None = None
     side: Literal["left", "right", "both"] | None = None
+    target_low_deg: TargetAngle | None = None
+    target_high_deg: TargetAngle | None = None
+    hold_ms: HoldMs | None = None
+
+    def __post_init__(self) -> None:
+        check_target(self.target_low_deg, self.target_high_deg)
 
 
 class TreatmentPlanSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -223,6 +230,9 @@ def _treatment_plan(work: _Provisioning, spec: TreatmentPlanSpec, exercises: Map
                 "sets": each.sets,
                 "reps": each.reps,
                 "side": each.side,
+                "target_low_deg": each.target_low_deg,
+                "target_high_deg": each.target_high_deg,
+                "hold_ms": each.hold_ms,
                 "sort_order": sort_order,
             }
             run(work.tx, "insert_treatment_plan_exercise", values)

@@ -111,6 +111,9 @@ def _prescribe(tx: Tx, actor: Actor, plan_id: int, exercises: Sequence[Prescribe
         "prescribed_sets": [each.prescribed_sets for each in exercises],
         "prescribed_reps": [each.prescribed_reps for each in exercises],
         "sides": [each.side for each in exercises],
+        "target_low_deg": [each.target_low_deg for each in exercises],
+        "target_high_deg": [each.target_high_deg for each in exercises],
+        "hold_ms": [each.hold_ms for each in exercises],
     }
     made = {row["exercise_id"] for row in every(tx, "insert_treatment_plan_exercises", values)}
     for number, each in enumerate(exercises):

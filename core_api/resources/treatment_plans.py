@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 import falcon
@@ -20,7 +21,7 @@ from core_api.surface import STAFF, Answer, Operation, PageQuery, Route, paramet
 
 
 class Prescribed(Answer, frozen=True, kw_only=True):
-    """An exercise as it is prescribed: sets, repetitions a set, and the side."""
+    """An exercise as it is prescribed: sets, repetitions a set, side, range of motion and the length of holds."""
 
     exercise_id: int
     name: str
@@ -28,6 +29,9 @@ class Prescribed(Answer, frozen=True, kw_only=True):
     prescribed_sets: int | None
     prescribed_reps: int | None
     side: Literal["left", "right", "both"] | None
+    target_low_deg: Decimal | None
+    target_high_deg: Decimal | None
+    hold_ms: int | None
     sort_order: int
 
 

@@ -7,16 +7,20 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import falcon.testing
+import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner
+from psycopg_pool import ConnectionPool
 
 from core_api.database import enter_tenant
+from core_api.encryption import ColumnCipher
+from core_api.provision import PrescribedExerciseSpec, TreatmentPlanSpec
 from core_api.queries import query
 from infra.stack.throwaway import Database
 from pipelines.plans.cli import expire
 from pipelines.plans.expire import ExpiryReport, expire_plans
-from tests.core_api.clinics import Api, Clinic
+from tests.core_api.clinics import Api, Clinic, clinic_spec, make_clinic
 from tests.core_api.test_sessions import open_session, start
 
 PLANS = "/v1/patient-treatment-plans"
@@ -137,6 +141,41 @@ def test_what_patients_were_given_no_longer_changes(api: Api, clinic: Clinic) ->
     path = f"/v1/treatment-plans/{made.json['id']}"
     changed = api.call("PATCH", path, api.specialist(clinic), json={"exercises": [other, exercise]})
     assert [each["name"] for each in changed.json["exercises"]] == ["Heel Slides", "Quad Set"]
+
+
+def test_a_plan_asks_for_a_range_of_motion_and_for_how_long_to_hold(api: Api, clinic: Clinic) -> None:
+    asked = {"side": "right", "target_low_deg": 60.5, "target_high_deg": 90, "hold_ms": 20_000}
+    path, token = "/v1/treatment-plans", api.specialist(clinic)
+
+    def make(**changes: object) -> falcon.testing.Result:
+        exercise = {"exercise_id": clinic.ids.exercises["Quad Set"], **asked, **changes}
+        return api.call("POST", path, token, json={"name": f"Plan {changes}", "exercises": [exercise]})
+
+    plan = make().json
+    [shown] = api.call("GET", f"{path}/{plan['id']}", token).json["exercises"]
+    assert {name: shown[name] for name in asked} == asked
+    for wrong in ({"target_low_deg": 90.1}, {"target_high_deg": 361}, {"target_low_deg": -181}, {"hold_ms": 0}):
+        assert code(make(**wrong)) == (422, "invalid_body"), wrong
+
+    given = api.call("POST", PLANS, token, json=assignment(clinic, treatment_plan_id=plan["id"])).json
+    sitting = api.call("POST", f"{PLANS}/{given['id']}/sessions", api.patient(clinic), json={}).json
+    assert {name: sitting["exercises"][0][name] for name in asked} == asked
+    start(api, clinic, sitting["id"], "Quad Set")
+    [session] = api.rows("select prescription from telemetry.sessions")
+    assert {name: session["prescription"][name] for name in asked} == asked
+
+
+def test_provisioning_prescribes_the_same(pool: ConnectionPool[Any], cipher: ColumnCipher, api: Api) -> None:
+    asked = {"target_low_deg": 60.5, "target_high_deg": 90.0, "hold_ms": 20_000}
+    spec = clinic_spec("Fourth Clinic")
+    prescribed = PrescribedExerciseSpec(exercise="Quad Set", **asked)  # type: ignore[arg-type]  # values of a table
+    plan = TreatmentPlanSpec(name="Post-ACL Rehab", exercises=(prescribed,))
+    with pool.connection() as connection:
+        make_clinic(connection, cipher, msgspec.structs.replace(spec, treatment_plans=(plan,)))
+    [row] = api.rows("select target_low_deg, target_high_deg, hold_ms from core.treatment_plan_exercises")
+    assert row == asked
+    with pytest.raises(ValueError, match="target_low_deg"):
+        PrescribedExerciseSpec(exercise="Quad Set", target_low_deg=2, target_high_deg=1)
 
 
 def test_references_are_the_clinics_own(api: Api, clinic: Clinic, foreign: Clinic) -> None:
