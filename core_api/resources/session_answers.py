@@ -134,8 +134,20 @@ class Stall(Answer, frozen=True, kw_only=True):
     duration_ms: int | None
 
 
+class UsedReference(Answer, frozen=True, kw_only=True):
+    """The patient's own reference that the session is scored against: what it was learnt from, and when."""
+
+    session_id: UUID
+    revision: int
+    rep_count: int
+    learnt_at: dt.datetime
+
+
 class SessionDetail(Answer, frozen=True, kw_only=True):
-    """One exercise session. ``revision`` is the newest result, ``applied_revision`` the one these figures are of."""
+    """One exercise session. ``revision`` is the newest result, ``applied_revision`` the one these figures are of.
+
+    ``personal_reference`` None: form is scored against the exercise's own profile and reference.
+    """
 
     session_id: UUID
     treatment_session_id: int
@@ -153,6 +165,7 @@ class SessionDetail(Answer, frozen=True, kw_only=True):
     applied_at: dt.datetime | None
     algorithm_version: str | None
     retention: str
+    personal_reference: UsedReference | None
     log: LogFigures
     counts: RecordCounts
     pose: Movement | None
@@ -219,7 +232,9 @@ class ClinicalFlag(Answer, frozen=True, kw_only=True):
 
 
 class ReferenceMark(Answer, frozen=True, kw_only=True):
-    """Whether the session is its patient's reference for its exercise."""
+    """Whether the session is its patient's reference for its exercise, and what was learnt from it: of which result,
+    for which movement profile, from how many repetitions; None where nothing is.
+    """
 
     session_id: UUID
     revision: int
@@ -228,6 +243,9 @@ class ReferenceMark(Answer, frozen=True, kw_only=True):
     exercise_id: int
     is_reference: bool
     marked_at: dt.datetime | None
+    learnt_revision: int | None
+    movement_profile: str | None
+    rep_count: int | None
 
 
 class ReferenceSession(Answer, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 import structlog
 
-from core_api import access, conditional, reference_sessions, replay_retention
+from core_api import access, conditional, personal_references, reference_sessions, replay_retention
 from core_api.bodies import answer, path_id, path_uuid
 from core_api.database import Row, Tx, one, run
 from core_api.deps import Deps
@@ -89,8 +89,14 @@ class SessionReference:
         actor, if_match = require(req, SPECIALIST), conditional.given(req)
         wanted = path_uuid(session_id, "session")
         with self._deps.database.tenant(actor.organisation_id) as tx:
+            session = access.session(tx, actor, wanted)
+            conditional.check(if_match, _mark(tx, session))
+            source = reference_sessions.to_learn(tx, session)
+        # No connection is held while the replay is read; what changed meanwhile, the tag below tells.
+        learnt = None if source is None else personal_references.learn(self._deps.blobs, self._deps.heavy_work, source)
+        with self._deps.database.tenant(actor.organisation_id) as tx:
             conditional.check(if_match, _mark(tx, _locked(tx, actor, wanted)))
-            reference_sessions.mark(tx, actor, author(req), wanted, self._deps.now())
+            reference_sessions.mark(tx, actor, author(req), wanted, learnt=learnt, now=self._deps.now())
             shown = _mark(tx, access.session(tx, actor, wanted))
         _follow(self._deps, actor, wanted)
         _answer_changed(resp, shown)
@@ -100,7 +106,7 @@ class SessionReference:
         wanted = path_uuid(session_id, "session")
         with self._deps.database.tenant(actor.organisation_id) as tx:
             conditional.check(if_match, _mark(tx, _locked(tx, actor, wanted)))
-            reference_sessions.unmark(tx, actor, author(req), wanted)
+            reference_sessions.unmark(tx, actor, author(req), wanted, self._deps.now())
             shown = _mark(tx, access.session(tx, actor, wanted))
         _answer_changed(resp, shown)
 
@@ -158,6 +164,9 @@ def _mark(tx: Tx, session: Row) -> ReferenceMark:
         exercise_id=session["exercise_id"],
         is_reference=reference is not None,
         marked_at=None if reference is None else reference["marked_at"],
+        learnt_revision=None if reference is None else reference["learnt_revision"],
+        movement_profile=None if reference is None else reference["movement_profile"],
+        rep_count=None if reference is None else reference["rep_count"],
     )
 
 
@@ -214,10 +223,22 @@ ROUTES = (
                 "Make the session its patient's reference for its exercise",
                 {200: ReferenceMark},
                 (SPECIALIST,),
-                refusals=("session_not_found", "session_not_usable", "replay_not_found"),
+                refusals=(
+                    "session_not_found",
+                    "session_not_usable",
+                    "replay_not_ready",
+                    "replay_not_found",
+                    "replay_gone",
+                    "exercise_not_comparable",
+                    "too_few_repetitions",
+                    "session_too_long",
+                    "busy_computing",
+                    "replay_store_unavailable",
+                ),
                 is_tagged=True,
                 is_conditional=True,
-                description="In place of any other of that exercise. Flags it as clinically relevant too.",
+                description="In place of any other of that exercise. Its repetitions are learnt from the replay, and"
+                " sessions that start from now on are scored against them. Flags it as clinically relevant too.",
             ),
             "delete": Operation(
                 "Take the mark off",

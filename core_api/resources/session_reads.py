@@ -28,6 +28,7 @@ from core_api.resources.session_answers import (
     Replay,
     SessionDetail,
     Stall,
+    UsedReference,
     View,
 )
 from core_api.surface import PATIENT, SPECIALIST, Operation, Query, Route, parameters
@@ -159,6 +160,7 @@ def _detail(tx: Tx, session: Row) -> SessionDetail:
         "exercise": NamedExercise(id=session["exercise_id"], name=session["exercise_name"]),
         "log": msgspec.convert({**session, "id": session["patient_exercise_log_id"]}, LogFigures),
         "counts": msgspec.convert(session, RecordCounts),
+        "personal_reference": msgspec.convert(session["personal_reference"], UsedReference | None),
         "pose": msgspec.convert(one(tx, "session_pose", scope), Movement | None),
         "reps": msgspec.convert(every(tx, "session_reps", scope), list[Rep]),
         "views": msgspec.convert(every(tx, "session_views", scope), list[View]),

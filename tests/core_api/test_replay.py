@@ -372,18 +372,18 @@ def test_a_specialist_marks_the_patients_own_reference(sealed: Sealed) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "status", "code"),
     [
-        "update telemetry.sessions set incomplete = true",
-        "update telemetry.sessions set state = 'ended'",
-        "update telemetry.sessions set blob_key = null",
-        "update telemetry.pose_session_metrics set rep_count = 0",
-        "update telemetry.pose_session_metrics set rep_count = null",
-        "delete from telemetry.pose_session_metrics",
+        ("update telemetry.sessions set incomplete = true", 409, "session_not_usable"),
+        ("update telemetry.sessions set state = 'ended'", 409, "replay_not_ready"),
+        ("update telemetry.sessions set blob_key = null", 410, "replay_gone"),
+        ("update telemetry.pose_session_metrics set rep_count = 0", 422, "too_few_repetitions"),
+        ("update telemetry.pose_session_metrics set rep_count = null", 422, "too_few_repetitions"),
+        ("delete from telemetry.pose_session_metrics", 409, "session_not_usable"),
     ],
 )
-def test_a_reference_is_complete_counted_and_replayable(sealed: Sealed, change: str) -> None:
+def test_a_reference_is_complete_counted_and_replayable(sealed: Sealed, change: str, status: int, code: str) -> None:
     sealed.api.admin.execute(change.encode())
     refused = sealed.change("PUT", "reference")
-    assert (refused.status_code, refused.json["code"]) == (409, "session_not_usable")
+    assert (refused.status_code, refused.json["code"]) == (status, code)
     assert sealed.api.rows("select 1 from core.reference_sessions") == []

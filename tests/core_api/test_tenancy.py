@@ -48,7 +48,7 @@ class Things:
     def own(self, what: str) -> set[object]:
         """Every id of a list's kind of thing."""
         ids = self.clinic.ids
-        return {
+        kinds: dict[str, set[object]] = {
             "exercises": set(ids.exercises.values()),
             "treatment-plans": set(ids.treatment_plans.values()),
             "service-plans": set(ids.service_plans.values()),
@@ -56,7 +56,8 @@ class Things:
             "specialists": set(ids.specialists.values()),
             "patients": set(ids.patients.values()),
             "patient-treatment-plans": set(ids.patient_plans),
-        }[what]
+        }
+        return kinds[what]
 
 
 def make_things(api: Api, clinic: Clinic) -> Things:
