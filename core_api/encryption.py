@@ -70,7 +70,7 @@ class ColumnCipher:
 
     def create_key(self, tx: Tx, organisation_id: int) -> None:
         """Give the organisation its data key, if it has none."""
-        wrapped = self._wrapper.wrap(self._random_bytes(_KEY_BYTES), _context(organisation_id))
+        wrapped = self._wrapper.wrap(self._random_bytes(_KEY_BYTES), wrapping_context(organisation_id))
         one(
             tx,
             "insert_organisation_key",
@@ -96,7 +96,7 @@ class ColumnCipher:
         if row is None or row["organisation_id"] != organisation_id:
             raise LookupError(f"organisation {organisation_id} has no data key")
         wrapped = WrappedKey(row["key_id"], bytes(row["wrapped_key"]))
-        data_key = self._wrapper.unwrap(wrapped, _context(organisation_id))
+        data_key = self._wrapper.unwrap(wrapped, wrapping_context(organisation_id))
         with self._lock:
             self._cache[organisation_id] = data_key
             while len(self._cache) > self._cached_max:
@@ -104,5 +104,6 @@ class ColumnCipher:
         return data_key
 
 
-def _context(organisation_id: int) -> dict[str, str]:
+def wrapping_context(organisation_id: int) -> dict[str, str]:
+    """What a wrapped data key is bound to."""
     return {"purpose": "column-encryption", "organisation_id": str(organisation_id)}

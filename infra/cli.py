@@ -34,6 +34,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sweep": ("pipelines.finalise.cli:sweep", "Close sessions that have been silent for too long, once."),
     "expire-plans": ("pipelines.plans.cli:expire", "Expire treatment plans whose last day is over, once."),
     "retention": ("pipelines.retention.cli:retention", "Apply or show the retention policy."),
+    "audit": ("core_api.audit_cli:audit", "Verify the audit log's chains, and keep their ends elsewhere."),
+    "erase": ("pipelines.erasure.cli:erase", "Erase a patient, and certify it; replay erasures after a restore."),
+    "export": ("core_api.export_cli:export", "Write everything about a patient into one archive."),
+    "keys": ("core_api.keys_cli:keys", "Rotate the keys of column encryption."),
 }
 
 # Typed by hand, these work on the local stack unless the environment says otherwise: command -> in environment.py.
@@ -43,6 +47,10 @@ ON_THE_LOCAL_STACK: Mapping[str, str] = {
     "sweep": "orchestration",
     "expire-plans": "orchestration",
     "retention": "orchestration",
+    "audit": "core_api",
+    "erase": "orchestration",
+    "export": "core_api",
+    "keys": "core_api",
 }
 
 

@@ -22,6 +22,7 @@ import structlog
 from psycopg_pool import ConnectionPool
 
 from pipelines.adapters.postgres.bus import Connection, PostgresPublisher
+from pipelines.adapters.postgres.erasure_store import PostgresNodeErasures
 from pipelines.adapters.postgres.safety_copy_store import PostgresSafetyCopyStore
 from pipelines.adapters.postgres.session_store import PostgresSessionStore
 from pipelines.adapters.postgres.sweep_store import PostgresSweepStore
@@ -29,6 +30,7 @@ from pipelines.adapters.s3.blob_store import S3BlobStore
 from pipelines.adapters.s3.client import connect
 from pipelines.adapters.s3.settings import S3Settings, S3SettingsError
 from pipelines.environment import SettingInvalid
+from pipelines.erasure.node import confirm_forever
 from pipelines.finalise.copier import Copier
 from pipelines.finalise.copy_loop import CopyLoop
 from pipelines.finalise.disk import FinaliserRunsError, NodeDisk, sole_finaliser
@@ -45,7 +47,7 @@ def open_pool(settings: FinaliserSettings, stack: ExitStack) -> ConnectionPool[C
     """Connections enough for every thread, closed with ``stack``."""
     return stack.enter_context(
         ConnectionPool(
-            settings.database_url, min_size=1, max_size=settings.thread_count + 3, timeout=10, open=True, name="store"
+            settings.database_url, min_size=1, max_size=settings.thread_count + 4, timeout=10, open=True, name="store"
         )
     )
 
@@ -63,6 +65,7 @@ def run_finaliser(environ: Mapping[str, str], stop: threading.Event) -> None:
         rules = CopyRules(dt.timedelta(seconds=settings.safety_copy.age_s), settings.safety_copy.part_bytes)
         copies = SafetyCopies(PostgresSafetyCopyStore(pool), blobs, rules, CopyMeter())
         stack.enter_context(_copying(settings, store, copies, stop, log))
+        stack.enter_context(_confirming(settings, pool, stop, log))
         log.info("finaliser started", data_dir=str(settings.data_dir), bucket=s3.bucket, threads=settings.thread_count)
         Runner(
             settings=settings,
@@ -107,6 +110,28 @@ def _copying(
         stop.set()
         if thread.ident is not None:
             thread.join()
+
+
+@contextlib.contextmanager
+def _confirming(
+    settings: FinaliserSettings,
+    pool: ConnectionPool[Connection],
+    stop: threading.Event,
+    log: structlog.stdlib.BoundLogger,
+) -> Iterator[None]:
+    """Say of erased sessions that they are off this disk, in a thread of its own that ends with ``stop``."""
+    thread = threading.Thread(
+        target=confirm_forever,
+        args=(settings.data_dir, settings.node_id, PostgresNodeErasures(pool.connection)),
+        kwargs={"interval_s": settings.cleanup_s, "stop": stop, "log": log},
+        name="erasures",
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def run_sweep(environ: Mapping[str, str]) -> SweepReport:

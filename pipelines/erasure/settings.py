@@ -1,0 +1,28 @@
+"""What erasures are told by their environment. Nothing here opens, reads or connects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipelines.environment import number, required, whole_number
+
+
+@dataclass(frozen=True)
+class ErasureSettings:
+    """The bucket's settings: ``S3Settings``."""
+
+    database_url: str  # RESTARTIX_DATABASE_URL: a login that is a member of restartix_sweeper
+    analytics_database_url: str | None = None  # RESTARTIX_ANALYTICS_DATABASE_URL: of restartix_analytics_builder
+    wait_s: float = 300.0  # RESTARTIX_ERASURE_WAIT_S: for finalisers and nodes, in one run
+    backups_kept_days: int = 35  # RESTARTIX_BACKUPS_KEPT_DAYS: said in the certificate
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> ErasureSettings:
+        """Raises ``SettingInvalid``, naming the variable."""
+        return cls(
+            database_url=required(environ, "RESTARTIX_DATABASE_URL"),
+            analytics_database_url=environ.get("RESTARTIX_ANALYTICS_DATABASE_URL") or None,
+            wait_s=number(environ, "RESTARTIX_ERASURE_WAIT_S", 0, 86_400, cls.wait_s),
+            backups_kept_days=whole_number(environ, "RESTARTIX_BACKUPS_KEPT_DAYS", 0, 3660, cls.backups_kept_days),
+        )

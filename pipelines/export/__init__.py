@@ -1,0 +1,1 @@
+"""A patient's data as one archive: JSON, CSV, Parquet and FHIR."""
