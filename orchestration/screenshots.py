@@ -29,7 +29,7 @@ from websockets.sync.client import ClientConnection, connect
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BYTES_MAX = 150 * 1024
 WIDTH, HEIGHT = 1360, 850
-_READY_S = 60.0
+_READY_S = 30.0
 _SETTLE_S = 1.5
 _COLOURS = (256, 128, 64, 32)
 
@@ -44,11 +44,11 @@ class Page(NamedTuple):
 
 PAGES = (
     Page("lineage", "/asset-groups", "source_core"),
-    Page("marts", "/locations/{location}/asset-groups/marts/lineage", "exposure"),
+    Page("marts", "/locations/{location}/asset-groups/marts/lineage", "stg_core__"),
     Page("automation", "/automation", "silent_sessions"),
     Page("jobs", "/jobs", "nightly_marts"),
     Page("runs", "/runs", "Success"),
-    Page("sessions-checks", "/assets/telemetry/sessions?view=checks", "not_applied"),
+    Page("sessions-checks", "/assets/telemetry/sessions?view=checks", "results_are_applied"),
     Page("sweep", "/assets/telemetry/sweep?view=overview", "closed_as_timeout"),
     Page("retention-rows", "/assets/retention/rows?view=overview", "dropped_partitions"),
     Page("objects", "/assets/storage/objects?view=overview", "holdings"),
@@ -111,7 +111,8 @@ def _browser() -> Iterator[int]:
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         raise ScreenshotError(f"none of {', '.join(BROWSERS)} is installed (on Debian: apt-get install chromium)")
-    with tempfile.TemporaryDirectory(prefix="restartix-browser-") as profile:
+    # Its children may still write while it ends.
+    with tempfile.TemporaryDirectory(prefix="restartix-browser-", ignore_cleanup_errors=True) as profile:
         command = [
             found,
             "--headless",

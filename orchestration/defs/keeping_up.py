@@ -97,7 +97,7 @@ def _spools(store: PostgresSweepStore, watch: Watch) -> Look:
     passed = True
     for node in store.nodes():
         if node.lease_until < now:
-            continue  # `leases` tells; its disk cannot be asked
+            continue  # `a_node_is_ready` tells; its disk cannot be asked
         url = watch.node_metrics_url.format(node_id=node.node_id, ingest_url=node.ingest_url.rstrip("/"))
         try:
             figures = node_metrics.fetch(url)
@@ -126,31 +126,41 @@ def _wrong(figures: node_metrics.NodeFigures, watch: Watch) -> list[str]:
 WATCHED = (
     Watched(
         SESSIONS,
-        "not_finalised",
+        "ended_sessions_are_finalised",
         f"Sessions that ended over {PATIENCE} ago and have no result: is their node's finaliser running?",
         _stuck("not_finalised"),
     ),
     Watched(
         SESSIONS,
-        "not_applied",
+        "results_are_applied",
         f"Results sealed over {PATIENCE} ago that the Core API does not show: is the subscriber running?",
         _stuck("not_applied"),
     ),
-    Watched(SESSIONS, "failed", "Sessions whose finalising failed; the sweep has them tried again.", _stuck("failed")),
-    Watched(SESSIONS, "given_up", "What the sweep tried to set moving in vain: it needs an operator.", _given_up),
     Watched(
-        DELIVERIES, "dead_letters", "Results the subscriber gave up; the runbook says how to read why.", _dead_letters
+        SESSIONS,
+        "no_session_failed",
+        "Sessions whose finalising failed; the sweep has them tried again.",
+        _stuck("failed"),
+    ),
+    Watched(
+        SESSIONS, "nothing_is_given_up", "What the sweep tried to set moving in vain: it needs an operator.", _given_up
     ),
     Watched(
         DELIVERIES,
-        "subscriber_lag",
+        "no_dead_letters",
+        "Results the subscriber gave up; the runbook says how to read why.",
+        _dead_letters,
+    ),
+    Watched(
+        DELIVERIES,
+        "subscriber_keeps_up",
         f"The oldest result that waits to be applied is under {PATIENCE} old.",
         _subscriber_lag,
     ),
-    Watched(NODES, "leases", "At least one ingest node is ready: patients can be received.", _leases),
+    Watched(NODES, "a_node_is_ready", "At least one ingest node is ready: patients can be received.", _leases),
     Watched(
         NODES,
-        "spools",
+        "nodes_have_room",
         "Each node answers, has room, its finaliser shows signs of life, and it holds no spool nobody knows.",
         _spools,
     ),

@@ -61,13 +61,13 @@ def test_the_sensor_makes_a_pass_and_records_what_it_closed(connected: dg.Defini
 @pytest.mark.parametrize(
     ("name", "stuck", "moving"),
     [
-        ("not_finalised", {"state": "ended", "silent_s": 3600}, {"state": "ended", "silent_s": 60}),
+        ("ended_sessions_are_finalised", {"state": "ended", "silent_s": 3600}, {"state": "ended", "silent_s": 60}),
         (
-            "not_applied",
+            "results_are_applied",
             {"state": "finalised", "silent_s": 3600, "revision": 1},
             {"state": "finalised", "silent_s": 60, "revision": 1},
         ),
-        ("failed", {"state": "failed", "silent_s": 60}, {"state": "finalised", "silent_s": 60}),
+        ("no_session_failed", {"state": "failed", "silent_s": 60}, {"state": "finalised", "silent_s": 60}),
     ],
 )
 def test_a_stuck_session_fails_its_check(

@@ -131,7 +131,7 @@ def test_a_failing_check_reaches_the_webhook_once_and_again_when_it_was_not_take
             with dg.build_sensor_context(instance=instance, repository_def=repository, cursor=cursor) as context:
                 result = repository.get_sensor_def("failed_checks").evaluate_tick(context)
             cursor = result.cursor
-            told = [body["kind"] for body in server.bodies if body["what"] == "telemetry/sessions: failed"]
+            told = [body["kind"] for body in server.bodies if body["what"] == "telemetry/sessions: no_session_failed"]
             assert told == (expected or ["failed"] if answers else expected)
 
 
@@ -191,10 +191,10 @@ def test_the_sensor_sees_dead_letters_and_reports_only_what_changed(
         connection.execute("update bus.deliveries set state = 'dead', settled_at = now()")
     server.text = METRICS.format(free=10, unknown=1)
     changed, cursor = tick(cursor)
-    assert changed == {"dead_letters": False, "spools": False}
+    assert changed == {"no_dead_letters": False, "nodes_have_room": False}
     with psycopg.connect(database.admin_url) as connection:
         connection.execute("update telemetry.nodes set lease_until = now() - interval '1 minute'")
-    assert tick(cursor)[0] == {"leases": False, "spools": True}
+    assert tick(cursor)[0] == {"a_node_is_ready": False, "nodes_have_room": True}
 
 
 def test_what_did_not_change_is_reported_each_hour() -> None:
