@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.evaluate.dataset import CORRECT, Sequence
-from pipelines.pose.angles import Body
+from pipelines.pose.body import Body
 from pipelines.pose.motion import counting_rule, excursions, measure
 from pipelines.pose.profile import Compensation, MovementProfile
 from pipelines.pose.rep_metrics import smoothness_of

@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from pipelines.evaluate.dataset import Sequence
-from pipelines.pose.angles import Body
+from pipelines.pose.body import Body
 from pipelines.pose.discovery import find_profile
 from pipelines.pose.model import PoseSummary, Prescription, RepMetrics
 from pipelines.pose.motion import Motion, measure

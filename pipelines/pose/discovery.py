@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pose.angles import Body
+from pipelines.pose.body import Body
 from pipelines.pose.motion import ALIKE_ALONE, NOISE_WORTH, UNSEEN_WORTH, counted_signal, counting_rule
 from pipelines.pose.profile import MovementProfile, Primary, Tempo
 from pipelines.pose.segmentation import repetitions

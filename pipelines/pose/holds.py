@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pose.angles import ANGLES, Body
+from pipelines.pose.angles import ANGLES
+from pipelines.pose.body import Body
 from pipelines.pose.landmarks import SIDES
 from pipelines.pose.profile import Hold, MovementProfile
 from pipelines.pose.segmentation import Repetition

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pose.angles import ANGLES, Body
+from pipelines.pose.angles import ANGLES
+from pipelines.pose.body import Body
 from pipelines.pose.profile import Candidate, MovementProfile, Primary
 from pipelines.pose.segmentation import Rule, repetitions
 from pipelines.pose.sides import Bools, SidesOnGrid, on_grid

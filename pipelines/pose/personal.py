@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pose.angles import Body
+from pipelines.pose.body import Body
 from pipelines.pose.model import Prescription
 from pipelines.pose.motion import counting_rule, excursions, measure
 from pipelines.pose.profile import MovementProfile, Target

@@ -184,7 +184,9 @@ def _bounded(signal: Float64s, excursion: _Excursion) -> Repetition | None:
     return Repetition(onset, peak, offset, max(rise, fall), onset, offset) if onset < peak < offset else None
 
 
-def _at_edges(signal: Float64s, turns: list[int], rule: Rule, typical: float) -> list[_Excursion]:
+def _at_edges(
+    signal: Float64s, turns: list[int], broken: list[_Excursion], rule: Rule, typical: float
+) -> list[_Excursion]:
     """Excursions of which the recording's edge cut one flank, and the other is that of a repetition."""
     if rule.edge_share is None or len(turns) < 2:
         return []
@@ -194,10 +196,10 @@ def _at_edges(signal: Float64s, turns: list[int], rule: Rule, typical: float) ->
     fall = signal[first] - signal[second]
     if first > 0 and fall >= least and signal[first] - signal[0] >= rule.edge_share * fall:
         found.append(_Excursion(0, first, second))
-    last, previous = turns[-1], turns[-2]
-    rise = signal[last] - signal[previous]
-    if last < len(signal) - 1 and rise >= least and signal[last] - signal[-1] >= rule.edge_share * rise:
-        found.append(_Excursion(previous, last, len(signal) - 1))
+    for each in broken:
+        rise = signal[each.peak] - signal[each.before]
+        if rise >= least and signal[each.peak] - signal[each.after] >= rule.edge_share * rise:
+            found.append(each)
     return found
 
 
@@ -214,7 +216,7 @@ def segment(signal: Float64s, rule: Rule) -> Found:
     if threshold > floor:
         turns = turning_points(signal, threshold)
     whole, broken = _merged(signal, turns, rule)
-    edges = _at_edges(signal, turns, rule, typical)
+    edges = _at_edges(signal, turns, broken, rule, typical)
     found: list[Repetition] = []
     for excursion in sorted((*whole, *edges), key=lambda each: each.peak):
         rep = _bounded(signal, excursion)

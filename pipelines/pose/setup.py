@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from pipelines.pose.angles import Body, trunk_lean
+from pipelines.pose.angles import trunk_lean
+from pipelines.pose.body import Body
 from pipelines.pose.segmentation import Repetition
 from pipelines.pose.signals import Timeline
 

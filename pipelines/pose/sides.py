@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pose.angles import ANGLES, Body, needed_landmarks
+from pipelines.pose.angles import ANGLES, needed_landmarks
+from pipelines.pose.body import Body
 from pipelines.pose.landmarks import SIDES, VISIBILITY, Landmark
 from pipelines.pose.outliers import jumps
 from pipelines.pose.signals import Float64s, Timeline
@@ -32,6 +33,20 @@ def visibility(landmarks_m: NDArray[np.floating], needed: frozenset[Landmark]) -
     for landmark in sorted(needed):
         np.minimum(least, landmarks_m[:, landmark, VISIBILITY], out=least)
     return least
+
+
+def in_sight(seen: NDArray[np.float32]) -> Bools:
+    """[N] frames whose visibility ``seen`` [N] is enough; where too few are, those that are more than a blind guess."""
+    visible = seen >= VISIBLE
+    return visible if visible.mean() >= SEEN_SHARE else seen >= GUESSED
+
+
+def believed(body: Body, angle: str, side: str) -> Bools:
+    """[N >= 1] frames in which ``angle`` of ``side`` rests on landmarks that were in sight."""
+    least, *others = (body.visibility(landmark) for landmark in sorted(needed_landmarks(angle, side)))
+    for each in others:
+        least = np.minimum(least, each)
+    return in_sight(least)
 
 
 def _usable_sides(seen: dict[str, Bools]) -> tuple[str, ...]:
@@ -69,9 +84,9 @@ def on_grid(
     erratic_share = 0.0
     for side in sides:
         values[side] = spec.measure(body, side)
-        in_sight = seen[side] if seen[side].mean() >= SEEN_SHARE else sight[side] >= GUESSED
-        jumped, wild_share = _jumped(values[side], line, in_sight)
-        usable[side] = in_sight & ~jumped
+        usable[side] = in_sight(sight[side])
+        jumped, wild_share = _jumped(values[side], line, usable[side])
+        usable[side] &= ~jumped
         seen[side] = seen[side] & ~jumped
         erratic_share = max(erratic_share, wild_share)
     if together and len(sides) == 2:
@@ -80,12 +95,12 @@ def on_grid(
     return SidesOnGrid(raw=raw, seen={side: seen[side] for side in sides}, usable=usable, erratic_share=erratic_share)
 
 
-def _jumped(values: NDArray[np.float32], line: Timeline, in_sight: Bools) -> tuple[Bools, float]:
+def _jumped(values: NDArray[np.float32], line: Timeline, visible: Bools) -> tuple[Bools, float]:
     """[N] frames in sight in which the angle jumped, and the share of wild ones; frames that do not count are left."""
     jumped = np.zeros(len(values), dtype=np.bool_)
     order, at = line.frame_order, line.frame_process_ms
-    if not in_sight.all():
-        kept = in_sight[order]
+    if not visible.all():
+        kept = visible[order]
         order, at = order[kept], at[kept]
     found = jumps(values[order], at)
     jumped[order] = found.at

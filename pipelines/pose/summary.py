@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.pose import empty
-from pipelines.pose.angles import Body
+from pipelines.pose.body import Body
 from pipelines.pose.discovery import find_profile
 from pipelines.pose.holds import Positions, holds
 from pipelines.pose.landmarks import COLUMN_COUNT, LANDMARK_COUNT

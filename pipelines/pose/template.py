@@ -11,10 +11,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pose.angles import ANGLES, Body
+from pipelines.pose.angles import ANGLES
+from pipelines.pose.body import Body
 from pipelines.pose.landmarks import SIDES
 from pipelines.pose.profile import MovementProfile
 from pipelines.pose.reference import PHASE_POINTS, Channel, Template
+from pipelines.pose.sides import believed
 from pipelines.pose.signals import Float64s, Timeline, low_pass
 
 CUTOFF_HZ: Final = 2.0
@@ -42,7 +44,10 @@ Indices = NDArray[np.intp]
 
 
 class Filtered:
-    """Angles of one session on the grid, low-passed for judging form; each worked out once, and only when asked for."""
+    """Angles of one session on the grid, low-passed for judging form; each worked out once, and only when asked for.
+
+    Form is told by the frames in which it was seen: what the estimator guessed is bridged, as in what is counted.
+    """
 
     def __init__(self, body: Body, line: Timeline) -> None:
         self._body = body
@@ -54,7 +59,8 @@ class Filtered:
         spec = ANGLES[angle]
         key = (angle, side if spec.sided else SIDES[0])
         if key not in self._signals:
-            self._signals[key] = low_pass(self._line.resample(spec.measure(self._body, key[1])), CUTOFF_HZ)
+            values = spec.measure(self._body, key[1])
+            self._signals[key] = low_pass(self._line.resample(values, believed(self._body, *key)), CUTOFF_HZ)
         return self._signals[key]
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.pose.angles import ANGLES, Body, needed_landmarks
+from pipelines.pose.angles import ANGLES, needed_landmarks
+from pipelines.pose.body import Body
 from pipelines.pose.landmarks import Landmark, sided
 from tests.pose.synthetic import abducting, squatting, standing
 

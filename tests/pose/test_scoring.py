@@ -71,6 +71,21 @@ def test_the_form_score_is_the_product_of_its_components() -> None:
         assert rep.form_score <= min(parts) + 0.05
 
 
+def test_what_the_estimator_guessed_of_a_hidden_landmark_is_no_fault() -> None:
+    """The shoulders are out of sight for half a second of each movement, and thrown far forward there."""
+    angle = repetitions_deg(4)
+    guessed = ((np.arange(len(angle)) - 60) % 90) // 15 == 2
+    thrown = leaning(squatting(angle), np.where(guessed, 60.0, 0.0))
+    seen = scored(thrown)
+    assert all((rep.deviation_max_deg or 0.0) > 20.0 for rep in seen.reps), "in sight it is a fault"
+    for side in ("left", "right"):
+        thrown[guessed, sided("shoulder", side), 3] = 0.2
+    hidden = scored(thrown)
+    assert hidden.rep_count == seen.rep_count == 4
+    assert [rep.deviation_max_deg for rep in hidden.reps] == [0.0] * 4
+    assert [rep.form_score for rep in hidden.reps] == [rep.form_score for rep in scored(squatting(angle)).reps]
+
+
 def test_a_faultless_repetition_scores_100_and_has_no_reason() -> None:
     for rep in scored(squatting(repetitions_deg(4))).reps:
         assert (rep.form_score, rep.reason, rep.deviation_name, rep.deviation_at_ms) == (100.0, None, None, None)

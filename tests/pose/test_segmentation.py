@@ -82,3 +82,35 @@ def test_a_hold_at_the_top_is_measured_and_the_phases_add_up() -> None:
     assert phase.hold_ms == pytest.approx(2000, abs=150)
     assert phase.out_ms + phase.hold_ms + phase.back_ms == phase.end_ms - phase.start_ms
     assert phase.out_ms == pytest.approx(phase.back_ms, abs=100)
+
+
+@pytest.mark.parametrize(
+    ("edge_share", "seen_share", "at_start", "at_end"),
+    [
+        # Without a word of the profile: enough of the rise to be a movement, enough of the way back to come back.
+        (None, 0.10, 0, 0),
+        (None, 0.30, 1, 0),
+        (None, 0.50, 1, 1),
+        (None, 1.00, 1, 1),
+        (0.08, 0.04, 0, 0),
+        (0.08, 0.13, 1, 1),
+        (0.08, 0.30, 1, 1),
+    ],
+)
+def test_a_repetition_that_the_edge_cuts_counts_where_enough_of_it_is_there(
+    edge_share: float | None, seen_share: float, at_start: int, at_end: int
+) -> None:
+    """Four whole ones, and one of which so much of the rise (or of the way back) was filmed."""
+    whole = repetitions_deg(6, idle_s=0.0)
+    each = len(whole) // 6
+    seen = round(each / np.pi * np.arccos(1.0 - 2.0 * seen_share) / 2.0)
+    rule = RULE._replace(edge_share=edge_share)
+    assert len(repetitions(whole[each // 2 - seen : 5 * each], rule)) == 4 + at_start
+    assert len(repetitions(whole[each : 5 * each + each // 2 + seen], rule)) == 4 + at_end
+
+
+def test_the_edge_makes_no_repetition_of_a_fidget() -> None:
+    rule = RULE._replace(edge_share=0.1)
+    whole = repetitions_deg(4, idle_s=0.5)
+    fidget = 0.5 * repetitions_deg(1, idle_s=0.0)
+    assert len(repetitions(np.concatenate((fidget[len(fidget) // 2 - 8 :], whole)), rule)) == 4

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.pose import profile
-from pipelines.pose.angles import ANGLES, Body, Signal
+from pipelines.pose.angles import ANGLES
+from pipelines.pose.body import Body, Signal
 from pipelines.pose.landmarks import VISIBILITY, Landmark
 from pipelines.pose.model import PoseSummary, Prescription
 from pipelines.pose.summary import summarise
