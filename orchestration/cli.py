@@ -6,6 +6,7 @@ Belongs here: putting a command together. Does not belong here: what is run (`de
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -104,6 +105,18 @@ def assets() -> None:
 
     for line in code_location_keys(defs()):
         click.echo(line)
+
+
+@main.command()
+@click.option("--rounds", type=click.IntRange(1, 50), default=3, show_default=True)
+def latency(rounds: int) -> None:
+    """Time each job and sensor in this process, on what the environment names; JSON on the last line."""
+    from orchestration.definitions import defs  # noqa: PLC0415 - parses the dbt project
+    from orchestration.latency import measure  # noqa: PLC0415
+
+    with dg.DagsterInstance.get() as instance, contextlib.redirect_stdout(sys.stderr):
+        taken = measure(defs(), instance, rounds)
+    click.echo(json.dumps(taken))
 
 
 @main.command()

@@ -72,6 +72,11 @@ class AnalyticsDbt(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise LookupError(f"{schema}.{table}: a count without a row")
         return int(row[0])
 
+    def connect(self) -> psycopg.Connection[Any]:
+        """A new connection as the analytics builder, which reads what is not encrypted of all organisations."""
+        url = required(os.environ, ANALYTICS_URL)
+        return psycopg.connect(url, autocommit=True, connect_timeout=10, application_name=APPLICATION)
+
     def _dbt(self, run_name: str) -> tuple[DbtCliResource, Path]:
         # dbt reads its profile from the process's environment, here and in the process it starts.
         os.environ.update(profile_variables(required(os.environ, ANALYTICS_URL)))

@@ -28,17 +28,7 @@ from infra.stack.state import PROJECT_DIR, is_listening
 from infra.stack.throwaway import cloned_database, database_server, fresh_bucket, s3_service, template_database
 
 START_TIMEOUT_S = 300
-JOBS = (
-    "sweep",
-    "keeping_up",
-    "plan_expiry",
-    "orphaned_uploads",
-    "reconciliation",
-    "housekeeping",
-    "retention",
-    "nightly_marts",
-)
-SENSORS = ("silent_sessions", "standstill", "failed_checks")
+RUN_TIMEOUT_S = 3600
 _LOAD = "import warnings; warnings.simplefilter('ignore'); from orchestration.definitions import defs; defs()"
 
 
@@ -73,8 +63,7 @@ def measure(rounds: int, say: Callable[[str], None]) -> OrchestrationReport:
             _told(say, "code server listens", [_code_server(environ) for _ in range(rounds)]),
             _told(say, "job sweep in a process of its own", [_launched(environ, "sweep") for _ in range(rounds)]),
         ]
-        with _as_this_process(environ):
-            jobs, sensors = _in_process(rounds, say)
+        jobs, sensors = _in_process(environ, rounds, say)
     return OrchestrationReport(
         made_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         cores=os.cpu_count() or 0,
@@ -108,17 +97,6 @@ def _environment() -> Iterator[dict[str, str]]:
             "RESTARTIX_SWEEPER_DATABASE_URL": database.url("sweeper"),
             "RESTARTIX_ANALYTICS_DATABASE_URL": database.url("analytics_builder"),
         }
-
-
-@contextlib.contextmanager
-def _as_this_process(environ: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _loading(environ: Mapping[str, str], *, fresh: bool = False) -> float:
@@ -164,39 +142,18 @@ def _code_server(environ: Mapping[str, str]) -> float:
             process.terminate()
 
 
-def _in_process(rounds: int, say: Callable[[str], None]) -> tuple[list[Latency], list[Latency]]:
-    import dagster as dg  # noqa: PLC0415 - seconds, which are measured in a process of their own
-
-    from orchestration.definitions import defs  # noqa: PLC0415
-
-    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    definitions = defs()
-    repository = definitions.get_repository_def()
-    jobs, sensors = [], []
-    with dg.DagsterInstance.get() as instance:
-        for name in JOBS:
-            taken = []
-            for _ in range(rounds if name != "nightly_marts" else 1):
-                began = time.perf_counter()
-                done = definitions.resolve_job_def(name).execute_in_process(
-                    instance=instance, run_config=quiet, raise_on_error=False
-                )
-                if not done.success:
-                    raise RuntimeError(f"the job {name} failed")
-                taken.append(time.perf_counter() - began)
-            jobs.append(_told(say, f"job {name}", taken))
-        for name in SENSORS:
-            sensor, taken = repository.get_sensor_def(name), []
-            for _ in range(rounds):
-                resources = repository.get_top_level_resources()
-                began = time.perf_counter()
-                with dg.build_sensor_context(
-                    instance=instance, repository_def=repository, resources=resources
-                ) as context:
-                    sensor.evaluate_tick(context)
-                taken.append(time.perf_counter() - began)
-            sensors.append(_told(say, f"sensor {name}", taken))
-    return jobs, sensors
+def _in_process(environ: Mapping[str, str], rounds: int, say: Callable[[str], None]) -> tuple[list[Latency], ...]:
+    """Jobs and sensors, made in a process of the orchestration's own: this room does not load Dagster."""
+    command = [sys.executable, "-W", "ignore", "-m", "orchestration.cli", "latency", "--rounds", str(rounds)]
+    done = subprocess.run(
+        command, env=environ, cwd=PROJECT_DIR, capture_output=True, text=True, check=False, timeout=RUN_TIMEOUT_S
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    taken = msgspec.json.decode(done.stdout.splitlines()[-1], type=dict[str, dict[str, list[float]]])
+    return tuple(
+        [_told(say, f"{kind} {name}", spent) for name, spent in taken[kind].items()] for kind in ("job", "sensor")
+    )
 
 
 def _told(say: Callable[[str], None], what: str, rounds: list[float]) -> Latency:
