@@ -67,6 +67,13 @@ def _headline(result: Report) -> str:
             f"In-sample, on the subjects the profiles were fitted to, which is no evidence: "
             f"{result.overall.auc_in_sample:.3f}"
         )
+    lines.append(
+        "Subjects counted, cuts and joins (whole recordings where none can be cut): mean relative error / off by one:"
+    )
+    lines += [
+        f"  {each.dataset} {each.subject}: {_figure(each.mae)} / {_figure(each.off_by_one)}"
+        for each in result.counting_by_subject
+    ]
     return "\n".join(lines)
 
 

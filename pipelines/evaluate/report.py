@@ -36,6 +36,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     peak_rom_paired_error_deg: float | None  # the same against the marker system's landmarks, by the same definition
 
 
+class SubjectCounting(msgspec.Struct, frozen=True, kw_only=True):
+    """Counting of one subject of one data set, over the same sequences as the overall figures."""
+
+    dataset: str
+    subject: str
+    sequences: int
+    mae: float | None
+    off_by_one: float | None
+    boundary_within_250_ms: float | None
+
+
 class Overall(msgspec.Struct, frozen=True, kw_only=True):
     """Counting and boundaries over all cuts (over whole recordings where none can be cut); AUC: mean over rows."""
 
@@ -52,6 +63,7 @@ class Overall(msgspec.Struct, frozen=True, kw_only=True):
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[Row]
+    counting_by_subject: list[SubjectCounting]
     overall: Overall
 
 
@@ -101,6 +113,25 @@ def _row(dataset: str, exercise: str, judged: Sequence[Judged], paired: Sequence
     )
 
 
+def _by_subject(counted: Sequence[Judged]) -> list[SubjectCounting]:
+    """Sorted by data set and subject; recordings of nobody in particular are left out."""
+    groups: dict[tuple[str, str], list[Judged]] = {}
+    for each in counted:
+        if each.subject:
+            groups.setdefault((each.dataset, each.subject), []).append(each)
+    return [
+        SubjectCounting(
+            dataset=dataset,
+            subject=subject,
+            sequences=len(group),
+            mae=_rounded(mean([each.error for each in group if each.error is not None])),
+            off_by_one=_rounded(mean([each.off_by_one for each in group if each.off_by_one is not None])),
+            boundary_within_250_ms=_rounded(mean([hit for each in group for hit in each.boundaries])),
+        )
+        for (dataset, subject), group in sorted(groups.items())
+    ]
+
+
 def report(judged: Iterable[Judged]) -> Report:
     """Rows sorted by data set and exercise, and the overall figures."""
     groups: dict[tuple[str, str], list[Judged]] = {}
@@ -134,4 +165,4 @@ def report(judged: Iterable[Judged]) -> Report:
             mean([row.peak_rom_paired_error_deg for row in rows if row.peak_rom_paired_error_deg is not None])
         ),
     )
-    return Report(rows=rows, overall=overall)
+    return Report(rows=rows, counting_by_subject=_by_subject(counted), overall=overall)

@@ -187,7 +187,8 @@ def test_the_command_writes_the_report(folder: Path, tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     assert "overall" in run.output
     written = json.loads(out.read_bytes())
-    assert set(written) == {"rows", "overall"}
+    assert set(written) == {"rows", "counting_by_subject", "overall"}
+    assert "Subjects counted, cuts and joins" in run.output
     assert set(written["overall"]) == OVERALL_FIELDS
     assert all(set(row) == ROW_FIELDS for row in written["rows"])
     assert {row["dataset"] for row in written["rows"]} == {"Made up", "Made up cut", "Image"}
@@ -208,6 +209,20 @@ def judged_as(evidence: str | None, good: float, bad: float, shipped: tuple[floa
         judged=FormScores((good,), (bad,)),
         shipped=FormScores((shipped[0],), (shipped[1],)),
     )
+
+
+def test_counting_is_told_by_subject_over_what_the_overall_figure_is_over() -> None:
+    def counted(subject: str, error: float, *, cut: bool = True) -> Judged:
+        return Judged(
+            dataset="Lab", exercise="deep_squat", subject=subject, cut=cut, error=error, off_by_one=error < 0.5
+        )
+
+    whole = counted("a", 9.0, cut=False)
+    result = report([counted("b", 1.0), counted("a", 0.0), counted("b", 0.0), counted("", 0.0), whole])
+    assert [(each.subject, each.sequences, each.mae, each.off_by_one) for each in result.counting_by_subject] == [
+        ("a", 1, 0.0, 1.0),
+        ("b", 2, 0.5, 0.5),
+    ]
 
 
 def test_scores_of_subjects_in_the_fit_are_never_the_headline() -> None:
