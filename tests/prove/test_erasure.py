@@ -1,0 +1,39 @@
+"""How many bytes of an erased patient are left, in the object store and on the node's disk, and how many rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.erasure.conftest import blobs, bodies, clinic, copies, finalise, finaliser, node, pool, squats, store
+from tests.erasure.test_erasure import ERASED, Scene, erased, keys, scene
+
+__all__ = [
+    "blobs", "bodies", "clinic", "copies", "finalise", "finaliser", "node", "pool", "scene", "squats", "store",
+]  # fmt: skip
+
+
+def test_nothing_of_an_erased_patient_is_left(
+    scene: Scene,
+    bodies: list[bytes],
+    proved: Callable[..., None],
+) -> None:
+    before = bytes_of(scene)
+    assert before > 0
+    erased(scene, bodies)
+    left = bytes_of(scene)
+    rows = sum(scene.found(query) for query in ERASED.values())
+    proved("erasure", bytes_before=before, bytes_remaining=left, rows_remaining=rows)
+    assert (left, rows) == (0, 0)
+
+
+def bytes_of(scene: Scene) -> int:
+    """Of every object version, and of every file on the node's disk that has a session's id in it or in its name."""
+    stored = sum(version.size_bytes for key in keys(scene) for version in scene.blobs.list_versions(key))
+    ids = [row["session_id"] for row in scene.clinic.execute("select session_id from telemetry.sessions")]
+    on_disk = 0
+    for path in Path(scene.node.data_dir).rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        if any(each.bytes in content or str(each) in str(path) for each in ids):
+            on_disk += len(content)
+    return stored + on_disk
