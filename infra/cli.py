@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "erase": ("pipelines.erasure.cli:erase", "Erase a patient, and certify it; replay erasures after a restore."),
     "export": ("core_api.export_cli:export", "Write everything about a patient into one archive."),
     "keys": ("core_api.keys_cli:keys", "Rotate the keys of column encryption."),
+    "screenshots": ("orchestration.cli:screenshots", "Photograph Dagster's pages, as docs/operations.md shows them."),
 }
 
 # Typed by hand, these work on the local stack unless the environment says otherwise: command -> in environment.py.

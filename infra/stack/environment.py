@@ -89,6 +89,8 @@ def orchestration(state: StackState) -> dict[str, str]:
         **dagster(state),
         "RESTARTIX_SWEEPER_DATABASE_URL": state.logins.url("sweeper"),
         "RESTARTIX_ANALYTICS_DATABASE_URL": state.logins.url("analytics_builder"),
+        "RESTARTIX_DAGSTER_URL": state.url("dagster"),
+        "RESTARTIX_DISK_ALERT_BYTES": str(256 * 1024 * 1024),  # a developer's disk may be nearly full
     }
 
 
