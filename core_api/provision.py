@@ -17,7 +17,7 @@ from zoneinfo import available_timezones
 import msgspec
 from psycopg.types.json import Jsonb
 
-from core_api import audit
+from core_api import audit, consent_form
 from core_api.bodies import HoldMs, TargetAngle, check_target
 from core_api.database import Row, Tx, enter_tenant, one, run, the
 from core_api.encryption import ColumnCipher, Place
@@ -109,6 +109,15 @@ class FormTemplateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     questions: tuple[dict[str, Any], ...] = ()
 
 
+# Every organisation has it, whatever its spec says.
+_CONSENT_FORM = FormTemplateSpec(
+    name=consent_form.NAME,
+    version=consent_form.VERSION,
+    purpose=consent_form.PURPOSE,
+    questions=consent_form.QUESTIONS,
+)
+
+
 class ProvisionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One organisation and what it has. Everything referred to by name or principal id is in the same spec."""
 
@@ -192,7 +201,7 @@ def _provision(work: _Provisioning, spec: ProvisionSpec) -> ProvisionedIds:
             "core.form_templates",
             {**msgspec.structs.asdict(each), "questions": Jsonb(list(each.questions))},
         )[0]
-        for each in spec.form_templates
+        for each in (*spec.form_templates, _CONSENT_FORM)
     }
     specialists = {each.principal_id: _specialist(work, each) for each in spec.specialists}
     patients = {each.principal_id: _patient(work, each) for each in spec.patients}

@@ -19,7 +19,7 @@ class Settings:
     database_url: str  # RESTARTIX_DATABASE_URL: a login that is a member of restartix_core_api
     session_signing_key: str  # RESTARTIX_SESSION_SIGNING_KEY: path of an Ed25519 private key, PEM
     identity_jwks: str  # RESTARTIX_IDENTITY_JWKS: path or URL of the identity provider's public keys
-    key_file: str  # RESTARTIX_KEY_FILE: path of the master keys for column encryption
+    key_file: str  # RESTARTIX_KEY_FILE: path of the master keys for column encryption; unused with RESTARTIX_KMS_KEY_ID
     token_issuer: str = "restartix-core-api"  # RESTARTIX_TOKEN_ISSUER: `iss` of session tokens
     console_database_url: str | None = None  # RESTARTIX_CONSOLE_DATABASE_URL: a login of restartix_console, if any
     identity: TokenRules = field(default_factory=TokenRules)  # RESTARTIX_IDENTITY_*
@@ -38,7 +38,7 @@ class Settings:
             database_url=required(environ, "RESTARTIX_DATABASE_URL"),
             session_signing_key=required(environ, "RESTARTIX_SESSION_SIGNING_KEY"),
             identity_jwks=required(environ, "RESTARTIX_IDENTITY_JWKS"),
-            key_file=required(environ, "RESTARTIX_KEY_FILE"),
+            key_file="" if environ.get("RESTARTIX_KMS_KEY_ID") else required(environ, "RESTARTIX_KEY_FILE"),
             token_issuer=environ.get("RESTARTIX_TOKEN_ISSUER") or "restartix-core-api",
             identity=_identity(environ),
             portal_origins=origins(environ, "RESTARTIX_PORTAL_ORIGINS"),

@@ -18,11 +18,11 @@ from core_api.encryption import ColumnCipher
 from core_api.identity import IdentityVerifier
 from core_api.jwks import KeySet, reader
 from core_api.logs import configure_logging
+from core_api.master_key import key_wrapper
 from core_api.movement_profiles import shipped_json
 from core_api.retag import Retagger
 from core_api.settings import Settings
 from core_api.tokens import SigningKey
-from pipelines.adapters.key_file import KeyFile
 from pipelines.adapters.s3.blob_store import S3BlobStore
 from pipelines.adapters.s3.client import connect
 from pipelines.adapters.s3.settings import S3Settings
@@ -48,7 +48,7 @@ def build(environ: Mapping[str, str]) -> Deps:
             profile_json=shipped_json,
             new_session_id=uuid.uuid4,
         ),
-        cipher=ColumnCipher(KeyFile.read(Path(settings.key_file), secrets.token_bytes), secrets.token_bytes),
+        cipher=ColumnCipher(key_wrapper(environ), secrets.token_bytes),
         blobs=S3BlobStore(connect(s3), s3),
         now=lambda: datetime.now(UTC),
     )

@@ -10,9 +10,11 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 from psycopg_pool import ConnectionPool
 
+from core_api import consent_form
 from core_api.encryption import ColumnCipher
 from core_api.provision import ProvisionSpec, SpecInvalid, provision
-from tests.core_api.clinics import NOW, Api, clinic_spec
+from tests.core_api.clinics import NOW, Api, Clinic, clinic_spec
+from tests.core_api.test_sessions import open_session
 
 Pool = ConnectionPool[Connection[DictRow]]
 
@@ -89,3 +91,25 @@ def test_nothing_is_half_provisioned(api: Api, pool: Pool, cipher: ColumnCipher)
         provision(connection, msgspec.structs.replace(spec, treatment_plans=(twice,)), cipher=cipher, now=NOW)
     for table in ("organisations", "patients", "exercises", "audit_log", "organisation_keys"):
         assert api.rows(f"select * from core.{table}") == []
+
+
+def test_every_organisation_has_the_consent_form_for_the_camera(api: Api, clinic: Clinic) -> None:
+    [form] = api.rows("select * from core.form_templates where purpose = 'biometric'")
+    assert (form["name"], form["version"]) == (consent_form.NAME, 1)
+    assert {question["tier"] for question in form["questions"]} == {"B"}
+    sitting = open_session(api, clinic)["id"]
+    answered = {"form_template_id": form["id"], "responses": {"agreed": True}}
+    path = f"/v1/treatment-sessions/{sitting}/forms"
+    form_id = api.call("POST", path, api.patient(clinic), json=answered).json["id"]
+    consents = f"/v1/patients/{clinic.patient_id}/consents"
+    given = {"purpose": "biometric", "granted": True, "form_id": form_id}
+    assert api.call("POST", consents, api.patient(clinic), json=given).status_code == 201
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        [state] = tx.execute("select * from core.current_consents").fetchall()
+    assert (state["granted"], state["form_name"], state["form_version"]) == (True, consent_form.NAME, 1)
+    assert state["recorded_by"] == clinic.patient
+    withdrawn = {"purpose": "biometric", "granted": False}
+    assert api.call("POST", consents, api.patient(clinic), json=withdrawn).status_code == 201
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        [state] = tx.execute("select granted, form_id from core.current_consents").fetchall()
+    assert state == {"granted": False, "form_id": None}
