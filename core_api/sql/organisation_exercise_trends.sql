@@ -1,10 +1,14 @@
-SELECT t.week_start, t.exercise_id, e.name AS exercise_name, t.logs, t.logs_skipped, t.logs_incomplete, t.patients,
-       t.reps, t.counted_reps, t.scored_logs, t.mean_form_score, t.mean_rom_deg, t.mean_video_watch_percentage,
-       t.stall_ms, t.played_ms, t.stall_ratio, t.as_of
-FROM analytics.exercise_trends t
-JOIN core.exercises e ON e.id = t.exercise_id
-WHERE t.organisation_id = %(organisation_id)s
-  AND (%(exercise_id)s::bigint IS NULL OR t.exercise_id = %(exercise_id)s)
-  AND (%(after_week)s::date IS NULL OR (t.week_start, t.exercise_id) < (%(after_week)s, %(after_exercise_id)s::bigint))
-ORDER BY t.week_start DESC, t.exercise_id DESC
-LIMIT %(limit)s
+-- The page first, in the mart's own order and index; the names of its exercises after that.
+WITH page AS MATERIALIZED (
+  SELECT week_start, exercise_id, logs, logs_skipped, logs_incomplete, patients, reps, counted_reps, scored_logs,
+         mean_form_score, mean_rom_deg, mean_video_watch_percentage, stall_ms, played_ms, stall_ratio, as_of
+  FROM analytics.exercise_trends
+  WHERE organisation_id = %(organisation_id)s
+    AND (%(exercise_id)s::bigint IS NULL OR exercise_id = %(exercise_id)s)
+    AND (%(after_week)s::date IS NULL OR (week_start, exercise_id) < (%(after_week)s, %(after_exercise_id)s::bigint))
+  ORDER BY week_start DESC, exercise_id DESC
+  LIMIT %(limit)s
+)
+SELECT page.*, e.name AS exercise_name
+FROM page JOIN core.exercises e ON e.id = page.exercise_id
+ORDER BY page.week_start DESC, page.exercise_id DESC
