@@ -26,6 +26,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "play": ("infra.demo.recordings:play", "Play recordings through the running stack and show their repetitions."),
     "simulate": ("pipelines.simulate.cli:simulate", "Play a simulated or recorded patient to the ingest service."),
     "eval": ("pipelines.evaluate.cli:evaluate", "Count and score recorded sequences, and report the errors."),
+    "choose-counting": (
+        "pipelines.evaluate.counting_choice_cli:choose",
+        "Choose the counting thresholds without each subject in turn, and report it.",
+    ),
     "fit-references": ("pipelines.evaluate.fit_cli:fit_references", "Learn profiles' references from recordings."),
     "plots": ("pipelines.evaluate.plots_cli:plots", "Draw recordings: angle over time, repetitions, deviations."),
     "finaliser": ("pipelines.finalise.cli:finaliser", "Run the finaliser of this node."),

@@ -7,6 +7,7 @@ their mean.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Ordered
 from typing import Final, Literal
 
@@ -141,16 +142,21 @@ def judge(
     )
 
 
-def judge_cuts(sequence: Sequence, cuts: int, seed: int) -> list[Judged]:
+def seeded_cuts(sequence: Sequence, cuts: int, seed: int) -> Iterator[Sequence]:
     """``cuts`` cuts and joins of a recording whose repetitions are marked; none of another.
 
     The seed and the sequence id alone decide the cuts, so leaving a recording out changes nothing for the others.
     """
     if sequence.rep_start_ms is None or not len(sequence.rep_start_ms):
-        return []
+        return
     random = np.random.default_rng([seed, *sequence.entry.sequence_id.encode()])
-    counts = (int(random.integers(MOST_REPETITIONS + 1)) for _ in range(cuts))
-    return [judge(cut_and_join(sequence, count, random), [], cut=True) for count in counts]
+    for _ in range(cuts):
+        yield cut_and_join(sequence, int(random.integers(MOST_REPETITIONS + 1)), random)
+
+
+def judge_cuts(sequence: Sequence, cuts: int, seed: int) -> list[Judged]:
+    """``seeded_cuts`` of a recording, judged by their counts and boundaries."""
+    return [judge(cut, [], cut=True) for cut in seeded_cuts(sequence, cuts, seed)]
 
 
 def left_out_summaries(sequences: Ordered[Sequence]) -> dict[str, PoseSummary]:
