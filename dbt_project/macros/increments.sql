@@ -32,6 +32,23 @@ analyze claimed;
 {% endif %}
 {% endmacro %}
 
+{# In an increment the claimed sessions' rows of a partitioned relation, else all of it. Fenced by `offset 0`, so that each
+   session is looked up in the one partition it is in: a join would be planned as a scan of all partitions. #}
+{% macro of_claimed_sessions(relation) -%}
+{%- if is_incremental() -%}
+(
+  select found.*
+  from claimed
+  cross join lateral (
+    select * from {{ relation }} as one
+    where one.session_id = claimed.session_id and one.started_at = claimed.started_at
+    offset 0
+  ) as found
+)
+{%- else -%} {{ relation }}
+{%- endif -%}
+{%- endmacro %}
+
 {# Entries of the change log that the running build reads: of transactions that had all ended when it began. #}
 {% macro changed(tables) -%}
 (

@@ -50,7 +50,4 @@ select
   views.is_exit_before_start,
   views.error_count,
   views.applied_at
-from {{ ref('stg_telemetry__media_session_metrics') }} as views
-{% if is_incremental() %}
-inner join {{ affected('session_id, started_at') }} as claimed using (session_id, started_at)
-{% endif %}
+from {{ of_claimed_sessions(ref('stg_telemetry__media_session_metrics')) }} as views

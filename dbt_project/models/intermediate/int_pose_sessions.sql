@@ -36,7 +36,4 @@ select
   pose.end_reason,
   pose.is_incomplete,
   pose.applied_at
-from {{ ref('stg_telemetry__pose_session_metrics') }} as pose
-{% if is_incremental() %}
-inner join {{ affected('session_id, started_at') }} as claimed using (session_id, started_at)
-{% endif %}
+from {{ of_claimed_sessions(ref('stg_telemetry__pose_session_metrics')) }} as pose

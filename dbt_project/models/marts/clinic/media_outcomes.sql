@@ -20,34 +20,6 @@ logs as (
   {% endif %}
 ),
 
-media as (
-  select
-    patient_exercise_log_id,
-    count(*)::integer as views,
-    sum(stall_count)::bigint as stalls,
-    sum(stall_ms) filter (where played_ms is not null)::bigint as stall_ms,
-    sum(played_ms) filter (where stall_ms is not null)::bigint as played_ms,
-    sum(bitrate_bits) filter (where bitrate_seconds is not null) as bitrate_bits,
-    sum(bitrate_seconds) filter (where bitrate_bits is not null) as bitrate_seconds,
-    sum(downswitch_count)::bigint as downswitches,
-    sum(oscillation_count)::bigint as oscillations,
-    sum(dropped_frames) filter (where total_frames is not null)::bigint as dropped_frames,
-    sum(total_frames) filter (where dropped_frames is not null)::bigint as total_frames
-  from {{ ref('int_media_views') }}
-  where patient_exercise_log_id in (select logs.patient_exercise_log_id from logs)
-  group by patient_exercise_log_id
-),
-
--- What ended the exercise: known where the patient said so.
-ends as (
-  select
-    patient_exercise_log_id,
-    bool_or(end_reason = 'abandoned') filter (where end_reason in ('completed', 'abandoned')) as is_abandoned
-  from {{ ref('stg_telemetry__sessions') }}
-  where patient_exercise_log_id in (select logs.patient_exercise_log_id from logs)
-  group by patient_exercise_log_id
-),
-
 sittings as (
   select
     patient_exercise_log_id,
@@ -74,27 +46,26 @@ select
   logs.patient_id,
   logs.exercise_id,
   logs.started_at,
-  media.views,
+  logs.views,
   logs.video_watch_percentage,
-  media.stalls,
-  media.stall_ms,
-  media.played_ms,
-  (media.stall_ms::numeric / nullif(media.played_ms, 0))::numeric(9, 6) as stall_ratio,
-  (media.bitrate_bits / nullif(media.bitrate_seconds, 0))::numeric(14, 0) as mean_bitrate,
-  media.downswitches,
-  media.oscillations,
-  (media.dropped_frames::numeric / nullif(media.total_frames, 0))::numeric(9, 6) as dropped_frame_ratio,
+  logs.stalls,
+  logs.stall_ms,
+  logs.played_ms,
+  (logs.stall_ms::numeric / nullif(logs.played_ms, 0))::numeric(9, 6) as stall_ratio,
+  (logs.bitrate_bits / nullif(logs.bitrate_seconds, 0))::numeric(14, 0) as mean_bitrate,
+  logs.downswitches,
+  logs.oscillations,
+  (logs.dropped_frames::numeric / nullif(logs.total_frames, 0))::numeric(9, 6) as dropped_frame_ratio,
   logs.is_skipped,
   sittings.is_next_exercise_skipped,
-  ends.is_abandoned,
+  logs.is_abandoned,
   case sessions.session_status when 'completed' then false when 'skipped' then true end as is_sitting_left,
   logs.form_score,
   forms.previous_form_score::numeric(5, 2) as previous_form_score,
   (logs.form_score - forms.previous_form_score)::numeric(6, 2) as form_score_change,
   logs.form_score - forms.previous_form_score <= -{{ form_drop_points }} as is_form_dropped
-from media
-inner join logs using (patient_exercise_log_id)
+from logs
 inner join {{ ref('stg_core__patient_session_completions') }} as sessions using (session_completion_id)
 inner join sittings using (patient_exercise_log_id)
-left join ends using (patient_exercise_log_id)
 left join forms using (patient_exercise_log_id)
+where logs.views is not null

@@ -46,8 +46,27 @@ media as (
     patient_exercise_log_id,
     count(*)::integer as views,
     sum(stall_ms) filter (where played_ms is not null)::bigint as stall_ms,
-    sum(played_ms) filter (where stall_ms is not null)::bigint as played_ms
+    sum(played_ms) filter (where stall_ms is not null)::bigint as played_ms,
+    sum(stall_count)::bigint as stalls,
+    sum(bitrate_bits) filter (where bitrate_seconds is not null) as bitrate_bits,
+    sum(bitrate_seconds) filter (where bitrate_bits is not null) as bitrate_seconds,
+    sum(downswitch_count)::bigint as downswitches,
+    sum(oscillation_count)::bigint as oscillations,
+    sum(dropped_frames) filter (where total_frames is not null)::bigint as dropped_frames,
+    sum(total_frames) filter (where dropped_frames is not null)::bigint as total_frames
   from {{ ref('int_media_views') }}
+  {% if is_incremental() %}
+  where patient_exercise_log_id in {{ affected() }}
+  {% endif %}
+  group by patient_exercise_log_id
+),
+
+-- What ended the exercise: known where the patient said so.
+ends as (
+  select
+    patient_exercise_log_id,
+    bool_or(end_reason = 'abandoned') filter (where end_reason in ('completed', 'abandoned')) as is_abandoned
+  from {{ ref('stg_telemetry__sessions') }}
   {% if is_incremental() %}
   where patient_exercise_log_id in {{ affected() }}
   {% endif %}
@@ -80,12 +99,21 @@ select
   pose.rom_max_deg::numeric(6, 2) as rom_max_deg,
   media.views,
   media.stall_ms,
-  media.played_ms
+  media.played_ms,
+  media.stalls,
+  media.bitrate_bits::numeric(30, 0) as bitrate_bits,
+  media.bitrate_seconds::numeric(14, 3) as bitrate_seconds,
+  media.downswitches,
+  media.oscillations,
+  media.dropped_frames,
+  media.total_frames,
+  ends.is_abandoned
 from {{ ref('stg_core__patient_exercise_logs') }} as logs
 inner join {{ ref('stg_core__patient_session_completions') }} as sittings using (session_completion_id)
 inner join {{ ref('stg_core__patients') }} as patients on sittings.patient_id = patients.patient_id
 left join pose using (patient_exercise_log_id)
 left join media using (patient_exercise_log_id)
+left join ends using (patient_exercise_log_id)
 {% if is_incremental() %}
 where logs.patient_exercise_log_id in {{ affected() }}
 {% endif %}

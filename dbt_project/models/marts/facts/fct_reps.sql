@@ -27,8 +27,6 @@ select
   reps.deviation_name,
   reps.side,
   reps.confidence
-from {{ ref('stg_telemetry__pose_rep_metrics') }} as reps
-{% if is_incremental() %}
-inner join {{ affected('session_id, started_at') }} as claimed using (session_id, started_at)
-{% endif %}
-inner join {{ ref('stg_telemetry__pose_session_metrics') }} as sessions using (session_id, started_at)
+from {{ of_claimed_sessions(ref('stg_telemetry__pose_rep_metrics')) }} as reps
+inner join {{ of_claimed_sessions(ref('stg_telemetry__pose_session_metrics')) }} as sessions
+  using (session_id, started_at)
