@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 PROPERTY = "proved"
-REQUIRED = frozenset({"crashes", "power_cuts", "restarts", "soak"})
+REQUIRED = frozenset(
+    {"crashes", "power_cuts", "restarts", "soak", "attacks", "tenancy", "withdrawal_to_403_ms", "erasure"}
+)
 
 
 class Proofs:

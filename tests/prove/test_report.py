@@ -17,12 +17,14 @@ def _whole() -> Proofs:
 
 def test_the_report_adds_up_and_is_open_to_new_sections(tmp_path: Path) -> None:
     proofs = _whole()
-    proofs.add([(PROPERTY, ["crashes", {"lost": 0, "done": 3, "machine": "a"}]), (PROPERTY, ("erasure", {"rows": 1}))])
+    proofs.add(
+        [(PROPERTY, ["crashes", {"lost": 0, "done": 3, "machine": "a"}]), (PROPERTY, ("something_new", {"rows": 1}))]
+    )
     proofs.write(tmp_path / "deep" / "prove.json")
     written = json.loads((tmp_path / "deep" / "prove.json").read_text())
     assert written["ok"] is True
     assert written["crashes"] == {"lost": 0, "done": 5, "machine": "a"}
-    assert written["erasure"] == {"rows": 1}
+    assert written["something_new"] == {"rows": 1}
 
 
 def test_the_report_is_not_ok_where_a_test_failed_or_a_section_is_missing() -> None:
