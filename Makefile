@@ -88,6 +88,9 @@ lint: $(READY) ## ruff, mypy and the import contracts
 	contracts="$$($(BIN)/lint-imports --no-logo)" || { echo "$$contracts"; exit 1; }
 	tail -n 1 <<< "$$contracts"
 
+audit: $(READY) ## Look every pinned dependency up among known vulnerabilities; fails where that is not possible
+	@$(BIN)/python -m infra.dependency_audit
+
 lock: $(READY) ## Pin anew what pyproject.toml asks for, with hashes
 	@$(BIN)/uv lock
 	$(BIN)/uv export --frozen --all-groups --no-emit-project --quiet -o requirements.lock
@@ -104,7 +107,7 @@ help: ## Print this
 		$(MAKEFILE_LIST)
 	echo
 
-.PHONY: demo test setup up down status logs psql play simulate eval fit-references plots prove bench lint lock clean help
+.PHONY: demo test setup up down status logs psql play simulate eval fit-references plots prove bench lint audit lock clean help
 
 # Two workers pay from a few dozen tests on; one test file is quicker without.
 PYTEST_PARALLEL ?= $(if $(ARGS),,-n 2)
