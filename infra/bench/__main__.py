@@ -7,8 +7,10 @@ import click
 from infra.bench.analysis import analysis
 from infra.bench.finaliser import finaliser
 from infra.bench.ingest import ingest
+from infra.bench.marts import marts
 from infra.bench.media import media
 from infra.bench.orchestration import orchestration
+from infra.bench.reads import reads
 
 
 @click.group(invoke_without_command=True)
@@ -26,8 +28,10 @@ def bench(context: click.Context, quick: bool) -> None:
 bench.add_command(analysis)
 bench.add_command(finaliser)
 bench.add_command(ingest)
+bench.add_command(marts)
 bench.add_command(media)
 bench.add_command(orchestration)
+bench.add_command(reads)
 
 if __name__ == "__main__":
     bench(prog_name="python -m infra.bench")
