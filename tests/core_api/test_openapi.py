@@ -152,7 +152,6 @@ def test_no_answer_is_undocumented(surface: Surface, operation: str, mode: Gener
     strategy = surface.schema[path][method].as_strategy(generation_mode=mode)
     who = st.sampled_from(("right", "right", "right", "right", "none", "wrong", "other role"))
 
-    @seed(20260302)  # the same requests at every run: what is found once stays found
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(strategy, who, st.booleans())
     def send(case: Any, who: str, exists: bool) -> None:  # noqa: ANN401
@@ -167,9 +166,12 @@ def test_no_answer_is_undocumented(surface: Surface, operation: str, mode: Gener
         answered.add(response.status_code)
 
     answered: set[int] = set()
-    send()
-    if mode == GenerationMode.POSITIVE and operation not in NEEDS_MORE:
-        assert answered & {200, 201, 304}, f"never taken: {answered}"
+    has_to_succeed = mode == GenerationMode.POSITIVE and operation not in NEEDS_MORE
+    for number in (20260302, 20260303, 20260304):  # the same requests at every run: what is found once stays found
+        seed(number)(send)()
+        if not has_to_succeed or answered & {200, 201, 304}:
+            return
+    pytest.fail(f"never taken: {answered}")
 
 
 @pytest.mark.parametrize("operation", [name for name, declared in OPERATIONS.items() if declared.roles])
