@@ -10,7 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from core_api.queries import query
 from core_api.replay import rep_ranges
+from core_api.resources.session_answers import Movement, Rep, Stall, View
+from core_api.surface import Answer
 from infra.stack.throwaway import Bucket
 from pipelines.adapters.s3.blob_store import S3BlobStore
 from pipelines.adapters.s3.settings import S3Settings
@@ -251,3 +254,14 @@ def test_the_organisation_dashboard_is_the_marts_with_their_time(api: Api, clini
 def test_an_unknown_session_is_not_found(api: Api, clinic: Clinic, path: str) -> None:
     result = api.call("GET", path.format(uuid.uuid4()), api.specialist(clinic))
     assert (result.status_code, result.json["code"]) == (404, "session_not_found")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("session_pose", Movement), ("session_reps", Rep), ("session_views", View), ("session_stalls", Stall)],
+)
+def test_what_is_selected_of_a_session_is_answered(api: Api, clinic: Clinic, name: str, shape: type[Answer]) -> None:
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        cursor = tx.execute(query(name), {"session_id": uuid.uuid4(), "started_at": NOW})
+    assert cursor.description is not None
+    assert [column.name for column in cursor.description] == list(shape.__struct_fields__)
