@@ -12,22 +12,24 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import httpx
 import msgspec
 from rich.console import Console
 
-from infra.demo import dashboards, stored
+from infra.demo import dashboards, organisation, stored
 from infra.demo.clinics import Enrolled, enrol, identity_token
 from infra.demo.play import play_all
 from infra.demo.reckoning import DemoReport, PlannedSittings, PlayedSession, reckon
 from infra.stack import environment
 from infra.stack.cli import EXPECTED_ERRORS
 from infra.stack.lifecycle import up
+from infra.stack.postgres import find_installation
 from infra.stack.state import BUCKET, PROJECT_DIR, StackState
 from pipelines.simulate.portal import Portal, PortalRefused, http_client
 
@@ -97,13 +99,13 @@ def _run(console: Console, seed: int) -> DemoReport:
         _build_marts(state)
     with stages.stage("show", "What people see"):
         sittings = [_show_plan(state, console, patient) for patient in enrolled]
-        _show_organisations(state, console, enrolled)
+        compared = _show_organisations(state, console, enrolled)
     with stages.stage("reckon", "Adding up"):
         session_ids = [session.session_id for session in played]
         found = stored.stored_sessions(state.logins.url("owner"), state.s3.client(), BUCKET, session_ids)
         marts = stored.mart_rows(state.logins.url("analytics_builder"))
     _where_to_look(state, console, enrolled, played)
-    return reckon(played, found, sittings, marts, stages.seconds)
+    return reckon(played, found, sittings, compared, marts=marts, seconds=stages.seconds)
 
 
 def _play(
@@ -164,7 +166,10 @@ def _show_plan(state: StackState, console: Console, patient: Enrolled) -> Planne
     )
 
 
-def _show_organisations(state: StackState, console: Console, enrolled: Sequence[Enrolled]) -> None:
+def _show_organisations(
+    state: StackState, console: Console, enrolled: Sequence[Enrolled]
+) -> list[organisation.ComparedDashboard]:
+    compared = []
     clinics = {patient.organisation_id: patient for patient in enrolled}
     for organisation_id, patient in clinics.items():
         token = identity_token(
@@ -176,6 +181,25 @@ def _show_organisations(state: StackState, console: Console, enrolled: Sequence[
         if answer.status_code != httpx.codes.OK:
             raise DemoFailed(f"the organisation's dashboard answered {answer.status_code}: {answer.text[:200]}")
         console.print(dashboards.organisation(patient.patient.clinic, answer.json()))
+        compared.append(_compared(state, patient.patient.clinic, organisation_id, answer.json()))
+    return compared
+
+
+def _compared(
+    state: StackState, clinic: str, organisation_id: int, shown: Mapping[str, Any]
+) -> organisation.ComparedDashboard:
+    """The manager's figures beside an analyst's in psql, and beside those reckoned by hand for the same moment."""
+    as_of = dt.datetime.fromisoformat(shown["as_of"])
+    by_hand = organisation.by_hand(stored.clinic_plans(state.logins.url("owner"), organisation_id), as_of)
+    in_psql = stored.dashboard_in_psql(
+        find_installation().tool("psql"), state.logins.provision_analyst(organisation_id)
+    )
+    return organisation.ComparedDashboard(
+        clinic=clinic,
+        by_hand=by_hand,
+        by_api=organisation.figures(shown, list(by_hand)),
+        by_analyst=organisation.figures(in_psql, list(by_hand)),
+    )
 
 
 def _where_to_look(
@@ -196,12 +220,14 @@ def _where_to_look(
 
 def _verdict(console: Console, report: DemoReport, out: Path) -> None:
     batches, reps = report.batches, report.reps
+    clinics, figures = len(report.dashboards), sum(map(len, report.dashboards.values()))
     console.print(
         f"\n[bold]{'Every number adds up' if report.ok else 'Something does not add up'}[/bold]\n"
         f"  Batches: {batches.sent} sent, {batches.acknowledged} acknowledged = {batches.in_blobs} in blobs"
         f" + {batches.duplicates} duplicates + {batches.dropped_for_consent} dropped for consent\n"
         f"  Sessions: {', '.join(f'{count} {state}' for state, count in report.sessions.items())}\n"
-        f"  Repetitions: {reps.simulated} simulated, {reps.counted} counted"
+        f"  Repetitions: {reps.simulated} simulated, {reps.counted} counted\n"
+        f"  Dashboards: {figures} figures of {clinics} clinics by hand, from the Core API and by an analyst in psql"
     )
     for problem in report.problems:
         console.print(f"  [red]{problem}[/red]")

@@ -11,6 +11,8 @@ from uuid import UUID
 
 import msgspec
 
+from infra.demo.organisation import ComparedDashboard, Figures, dashboard_problems
+
 
 class PlayedSession(msgspec.Struct, frozen=True, kw_only=True):
     """One exercise session as the patient's side knows it.
@@ -75,13 +77,17 @@ class Reps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``build/reports/demo.json``. ``ok`` is true exactly if ``problems`` is empty."""
+    """``build/reports/demo.json``. ``ok`` is true exactly if ``problems`` is empty.
+
+    ``dashboards``: each clinic's figures by hand; ``problems`` has those that a manager or an analyst sees otherwise.
+    """
 
     ok: bool
     batches: Batches
     sessions: dict[str, int]
     reps: Reps
     marts: dict[str, int]
+    dashboards: dict[str, Figures]
     seconds: dict[str, float]
     problems: tuple[str, ...]
 
@@ -90,6 +96,8 @@ def reckon(
     played: Sequence[PlayedSession],
     stored: Sequence[StoredSession],
     sittings: Sequence[PlannedSittings],
+    dashboards: Sequence[ComparedDashboard],
+    *,
     marts: Mapping[str, int],
     seconds: Mapping[str, float],
 ) -> DemoReport:
@@ -98,10 +106,13 @@ def reckon(
     problems = [
         *(problem for session in played for problem in session_problems(session, found.get(session.session_id))),
         *(problem for plan in sittings for problem in _sitting_problems(plan)),
+        *(problem for compared in dashboards for problem in dashboard_problems(compared)),
         *(f"mart {name} is empty" for name, rows in marts.items() if rows == 0),
     ]
     if not marts:
         problems.append("no mart was built")
+    if not dashboards:
+        problems.append("no dashboard was compared")
     return DemoReport(
         ok=not problems,
         batches=Batches(
@@ -117,6 +128,7 @@ def reckon(
             counted=sum(session.rep_count or 0 for session in stored),
         ),
         marts=dict(marts),
+        dashboards={compared.clinic: compared.by_hand for compared in dashboards},
         seconds={stage: round(duration, 1) for stage, duration in seconds.items()},
         problems=tuple(problems),
     )

@@ -1,22 +1,27 @@
 """What the stores hold of the demonstration's sessions: rows in Postgres, gzip members in the S3 objects themselves.
 
-Belongs here: reading, as the database's owner and the analytics builder. Does not belong here: any judgement
-(``reckoning``).
+Belongs here: reading, as the database's owner, the analytics builder or an analyst in psql. Does not belong here: any
+judgement (``reckoning``).
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from infra.demo.organisation import HeldPlan
 from infra.demo.reckoning import StoredSession
 
 if TYPE_CHECKING:
@@ -82,6 +87,30 @@ def sittings_in_marts(builder_url: str, plan_id: int) -> tuple[int, int]:
         row = connection.execute(_SQL["sittings_in_marts"].encode(), {"plan_id": plan_id}).fetchone()
     assert row is not None, "an aggregate without GROUP BY has one row"
     return row[0], row[1]
+
+
+def clinic_plans(owner_url: str, organisation_id: int) -> list[HeldPlan]:
+    """The clinic's plans and sittings as they were written, of all runs of the demonstration."""
+    with psycopg.connect(owner_url, row_factory=dict_row) as connection:
+        rows = connection.execute(_SQL["clinic_plans"].encode(), {"organisation_id": organisation_id}).fetchall()
+    return msgspec.convert(rows, list[HeldPlan])
+
+
+def dashboard_in_psql(psql: str, analyst_url: str) -> dict[str, Any]:
+    """The one row of ``analytics.organisation_dashboard`` that an analyst's login sees in psql.
+
+    Raises LookupError where it sees none or several, subprocess.CalledProcessError where psql fails.
+    """
+    statement = "SELECT to_jsonb(shown) FROM analytics.organisation_dashboard AS shown"
+    command = [psql, "--no-psqlrc", "--tuples-only", "--no-align", "--command", statement]
+    done = subprocess.run(
+        [*command, "--dbname", analyst_url], env=os.environ, capture_output=True, text=True, check=True, timeout=60
+    )
+    rows = done.stdout.splitlines()
+    if len(rows) != 1:
+        raise LookupError(f"an analyst of one organisation sees {len(rows)} dashboards")
+    found: dict[str, Any] = json.loads(rows[0])
+    return found
 
 
 def mart_rows(builder_url: str) -> dict[str, int]:

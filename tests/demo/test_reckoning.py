@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
 import pytest
 
+from infra.demo.organisation import ComparedDashboard
 from infra.demo.reckoning import PlannedSittings, PlayedSession, StoredSession, reckon
 
 ID = UUID("10000000-0000-4000-8000-000000000001")
@@ -44,10 +46,14 @@ SITTINGS = PlannedSittings(
     completed_in_marts=3,
     skipped_in_marts=1,
 )
+FIGURES = {"plans_total": Decimal(2), "adherence_percent": Decimal(125), "pain_reduction_points": None}
+SHOWN = ComparedDashboard(clinic="Riverside", by_hand=FIGURES, by_api=FIGURES, by_analyst=FIGURES)
 
 
 def test_what_adds_up_is_ok_and_summed() -> None:
-    report = reckon([PLAYED], [STORED], [SITTINGS], {"organisation_dashboard": 2}, {"play": 1.26})
+    report = reckon(
+        [PLAYED], [STORED], [SITTINGS], [SHOWN], marts={"organisation_dashboard": 2}, seconds={"play": 1.26}
+    )
     assert report.ok
     assert report.problems == ()
     assert msgspec.to_builtins(report.batches) == {
@@ -79,7 +85,9 @@ def test_what_adds_up_is_ok_and_summed() -> None:
     ],
 )
 def test_each_number_of_a_session_that_is_off_is_named(change: dict[str, object], named: str) -> None:
-    report = reckon([PLAYED], [msgspec.structs.replace(STORED, **change)], [SITTINGS], {"m": 1}, {})
+    report = reckon(
+        [PLAYED], [msgspec.structs.replace(STORED, **change)], [SITTINGS], [SHOWN], marts={"m": 1}, seconds={}
+    )
     assert not report.ok
     assert any(named in problem for problem in report.problems), report.problems
 
@@ -87,10 +95,23 @@ def test_each_number_of_a_session_that_is_off_is_named(change: dict[str, object]
 @pytest.mark.parametrize("field", ["completed_live", "skipped_live", "completed_in_marts", "skipped_in_marts"])
 def test_each_count_of_sittings_that_is_off_is_named(field: str) -> None:
     plan = msgspec.structs.replace(SITTINGS, **{field: 9})
-    assert [p for p in reckon([PLAYED], [STORED], [plan], {"m": 1}, {}).problems if "is 9" in p]
+    assert [p for p in reckon([PLAYED], [STORED], [plan], [SHOWN], marts={"m": 1}, seconds={}).problems if "is 9" in p]
+
+
+@pytest.mark.parametrize("side", ["by_api", "by_analyst"])
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_each_figure_that_somebody_sees_otherwise_is_named(side: str, name: str) -> None:
+    who = {"by_api": "for the Core API", "by_analyst": "for an analyst in psql"}[side]
+    off = msgspec.structs.replace(SHOWN, **{side: {**FIGURES, name: Decimal("2.5")}})
+    (problem,) = reckon([PLAYED], [STORED], [SITTINGS], [off], marts={"m": 1}, seconds={}).problems
+    assert problem.startswith(f"Riverside: {name} is 2.5 {who}, not ")
+    lacking = {key: figure for key, figure in FIGURES.items() if key != name}
+    off = msgspec.structs.replace(SHOWN, **{side: lacking})
+    assert len(reckon([PLAYED], [STORED], [SITTINGS], [off], marts={"m": 1}, seconds={}).problems) == 1
 
 
 def test_a_lost_session_and_empty_marts_are_named() -> None:
-    report = reckon([PLAYED], [], [SITTINGS], {"organisation_dashboard": 0}, {})
+    report = reckon([PLAYED], [], [SITTINGS], [SHOWN], marts={"organisation_dashboard": 0}, seconds={})
     assert len(report.problems) == 2
-    assert not reckon([PLAYED], [STORED], [SITTINGS], {}, {}).ok
+    assert not reckon([PLAYED], [STORED], [SITTINGS], [SHOWN], marts={}, seconds={}).ok
+    assert not reckon([PLAYED], [STORED], [SITTINGS], [], marts={"m": 1}, seconds={}).ok
