@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from psycopg_pool import ConnectionPool
 from core_api.logs import configure_logging
 from core_api.subscriber import dead_letters as letters
 from core_api.subscriber.apply import apply_result
+from core_api.subscriber.meter import SubscriberMeter
 from core_api.subscriber.runner import CONSUMER, Runner
 from core_api.subscriber.settings import SubscriberSettings
 from pipelines.adapters.postgres.bus import PostgresConsumer
@@ -43,7 +45,11 @@ def subscriber() -> None:
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
-    if not run_subscriber(settings, stop):
+    try:
+        finished = run_subscriber(settings, stop)
+    except OSError as error:
+        raise click.ClickException(f"metrics cannot be served at RESTARTIX_SUBSCRIBER_METRICS_BIND: {error}") from None
+    if not finished:
         raise click.ClickException("a thread of the subscriber failed")
 
 
@@ -103,7 +109,13 @@ def _subscriber_connection() -> Connection[Any]:
 
 
 def run_subscriber(settings: SubscriberSettings, stop: threading.Event) -> bool:
-    """Run ``settings.threads`` loops until ``stop`` is set; False where one failed, which stops the others too."""
+    """Run ``settings.threads`` loops until ``stop`` is set; False where one failed, which stops the others too.
+
+    Raises ``OSError`` where metrics are asked for at an address that is not to be had.
+    """
+    meter = SubscriberMeter(lambda: dt.datetime.now(dt.UTC))
+    if settings.metrics_bind is not None:
+        meter.serve(*settings.metrics_bind)
     timeout_ms = int(settings.statement_timeout_s * 1000)
     options = {
         "application_name": "subscriber",
@@ -123,6 +135,7 @@ def run_subscriber(settings: SubscriberSettings, stop: threading.Event) -> bool:
             apply_result,
             claim_max=settings.claim_max,
             poll_s=settings.poll_s,
+            meter=meter,
         )
         for _ in range(settings.threads)
     ]

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from core_api.subscriber.apply import ResultRefused
+from core_api.subscriber.meter import SubscriberMeter
 from pipelines.finalise.payload import SessionFinalised, decode
 from pipelines.ports.bus import BusUnavailable, Consumer, Delivery
 
@@ -28,7 +29,7 @@ Transaction = TypeVar("Transaction")
 
 
 class Runner(Generic[Transaction]):
-    """One thread's loop. ``transaction`` opens one; ``apply`` says whether it changed anything."""
+    """One thread's loop. ``transaction`` opens one; ``apply`` says whether it changed anything; ``meter`` counts."""
 
     def __init__(
         self,
@@ -38,12 +39,14 @@ class Runner(Generic[Transaction]):
         *,
         claim_max: int,
         poll_s: float,
+        meter: SubscriberMeter,
     ) -> None:
         self._consumer = consumer
         self._transaction = transaction
         self._apply = apply
         self._claim_max = claim_max
         self._poll_s = poll_s
+        self._meter = meter
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. While the bus is away, tries again ever more slowly."""
@@ -54,6 +57,7 @@ class Runner(Generic[Transaction]):
                     self._consumer.wait(self._poll_s)
                 away_s = 0.0
             except BusUnavailable as error:
+                self._meter.away()
                 away_s = min(max(2 * away_s, _AWAY_FIRST_S), _AWAY_MAX_S)
                 log.warning("bus_unavailable", error=str(error), retry_in_s=away_s)
                 stop.wait(away_s)
@@ -64,6 +68,7 @@ class Runner(Generic[Transaction]):
         handled = 0
         while not stop.is_set():
             deliveries = self._consumer.claim(self._claim_max)
+            self._meter.looked()
             for delivery in deliveries:
                 self.handle(delivery)
             handled += len(deliveries)
@@ -76,14 +81,19 @@ class Runner(Generic[Transaction]):
         about = {"event_id": delivery.event_id, "key": delivery.key, "attempt": delivery.attempts}
         try:
             with self._transaction() as transaction:
-                applied = self._apply(transaction, decode(self._consumer.read(transaction, delivery)))
+                result = decode(self._consumer.read(transaction, delivery))
+                applied = self._apply(transaction, result)
                 self._consumer.settle(transaction, delivery)
         except Exception as error:
             # Whatever it is, the event must not be lost nor block those behind it: it comes back, and in the end it is
             # a dead letter for people to look at.
             self._give_back(delivery, error, about)
+            return
+        if applied:
+            self._meter.applied(result.finalised_at)
         else:
-            log.info("result_applied" if applied else "result_not_newer", **about)
+            self._meter.count("not_newer")
+        log.info("result_applied" if applied else "result_not_newer", **about)
 
     def _give_back(self, delivery: Delivery, error: Exception, about: dict[str, object]) -> None:
         blame = describe(error)
@@ -92,6 +102,7 @@ class Runner(Generic[Transaction]):
         except LookupError:
             log.info("event_gone", **about)
             return
+        self._meter.count("dead" if state == "dead" else "failed")
         if state == "dead":
             log.error("dead_letter", error=blame, **about)
         else:

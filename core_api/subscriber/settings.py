@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.environment import number, required, whole_number
+from pipelines.environment import SettingInvalid, number, required, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class SubscriberSettings:
     poll_s: float = 2.0  # RESTARTIX_SUBSCRIBER_POLL_S: the longest sleep between looks, should a wake-up be missed
     attempts_max: int = 12  # RESTARTIX_SUBSCRIBER_ATTEMPTS_MAX: then the event is a dead letter
     statement_timeout_s: float = 30.0  # RESTARTIX_STATEMENT_TIMEOUT_S
+    metrics_bind: tuple[str, int] | None = None  # RESTARTIX_SUBSCRIBER_METRICS_BIND: host:port; none: not served
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> SubscriberSettings:
@@ -29,4 +30,15 @@ class SubscriberSettings:
             poll_s=number(environ, "RESTARTIX_SUBSCRIBER_POLL_S", 0.1, 60, 2),
             attempts_max=whole_number(environ, "RESTARTIX_SUBSCRIBER_ATTEMPTS_MAX", 1, 100, 12),
             statement_timeout_s=number(environ, "RESTARTIX_STATEMENT_TIMEOUT_S", 0.1, 300, 30),
+            metrics_bind=_address(environ, "RESTARTIX_SUBSCRIBER_METRICS_BIND"),
         )
+
+
+def _address(environ: Mapping[str, str], name: str) -> tuple[str, int] | None:
+    text = environ.get(name, "").strip()
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise SettingInvalid(f"{name} must be host:port, not {text!r}")
+    return host, int(port)

@@ -15,19 +15,23 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner
+from prometheus_client.samples import Sample
 from psycopg_pool import ConnectionPool
 
 from core_api.cli import run_subscriber
 from core_api.subscriber.apply import ResultRefused, apply_result
+from core_api.subscriber.meter import SubscriberMeter
 from core_api.subscriber.runner import CONSUMER, Runner
 from core_api.subscriber.settings import SubscriberSettings
 from infra.cli import main
 from infra.stack.throwaway import Database
 from pipelines.adapters.postgres.bus import PostgresConsumer, PostgresPublisher
+from pipelines.environment import SettingInvalid
 from pipelines.finalise import payload
 from pipelines.finalise.payload import ByteRange, SessionFinalised
 from pipelines.media.model import MediaSummary, StallEvent, ViewMetrics
@@ -45,6 +49,7 @@ class Bench:
     clinic: Clinic
     database: Database
     runner: Runner[Any]
+    meter: SubscriberMeter
     sitting_id: int
     session_id: uuid.UUID
 
@@ -188,8 +193,9 @@ def bench(api: Api, clinic: Clinic, database: Database) -> Iterator[Bench]:
     with ConnectionPool(database.url("subscriber"), min_size=1, max_size=4, timeout=5) as pool:
         policy = RetryPolicy(attempts_max=3, delay_base_s=0.0)
         consumer = PostgresConsumer(pool, database.url("subscriber"), CONSUMER, policy)
-        runner = Runner(consumer, pool.connection, apply_result, claim_max=4, poll_s=0.1)
-        yield Bench(api, clinic, database, runner, sitting["id"], uuid.UUID(started["session_id"]))
+        meter = SubscriberMeter(lambda: NOW + timedelta(minutes=1, seconds=3))
+        runner = Runner(consumer, pool.connection, apply_result, claim_max=4, poll_s=0.1, meter=meter)
+        yield Bench(api, clinic, database, runner, meter, sitting["id"], uuid.UUID(started["session_id"]))
         consumer.close()
 
 
@@ -204,6 +210,39 @@ def test_a_result_fills_the_metrics_and_the_log(bench: Bench) -> None:
     assert (float(log["pose_accuracy_score"]), float(log["video_watch_percentage"])) == (81.25, 88.12)
     assert (log["actual_reps"], log["actual_reps_source"], log["incomplete"]) == (2, "counted", False)
     assert bench.deliveries() == [("done", 1)]
+
+
+def samples(bench: Bench, name: str) -> list[Sample]:
+    return [each for family in bench.meter.registry.collect() for each in family.samples if each.name == name]
+
+
+def test_the_age_of_what_was_applied_is_measured(bench: Bench) -> None:
+    """From the finaliser's result, not from the delivery: waiting counts."""
+    bench.publish(bench.result(finalised_at=NOW + timedelta(minutes=1)))
+    bench.drain()
+    [total] = samples(bench, "subscriber_result_age_seconds_sum")
+    [looked] = samples(bench, "subscriber_looked_timestamp_seconds")
+    assert (total.value, looked.value) == (3.0, (NOW + timedelta(minutes=1, seconds=3)).timestamp())
+
+
+def test_metrics_are_served_where_they_are_asked_for() -> None:
+    meter = SubscriberMeter(lambda: NOW)
+    meter.count("dead")
+    server, thread = meter.serve("127.0.0.1", 0)
+    try:
+        page = httpx.get(f"http://127.0.0.1:{server.server_port}/metrics", trust_env=False).text
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+    assert 'subscriber_results_total{outcome="dead"} 1.0' in page.splitlines()
+
+
+@pytest.mark.parametrize("text", ["9100", ":9100", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:x"])
+def test_an_address_that_is_none_is_named(text: str) -> None:
+    environ = {"RESTARTIX_DATABASE_URL": "postgresql://localhost/x", "RESTARTIX_SUBSCRIBER_METRICS_BIND": text}
+    with pytest.raises(SettingInvalid, match="RESTARTIX_SUBSCRIBER_METRICS_BIND must be host:port"):
+        SubscriberSettings.from_env(environ)
 
 
 def test_a_finished_session_shows_in_the_reads(bench: Bench) -> None:
@@ -297,6 +336,8 @@ def test_a_poisonous_result_becomes_a_dead_letter_and_blocks_nobody(bench: Bench
     assert bench.deliveries() == [("dead", 3), ("done", 1)]
     [session], *_ = bench.numbers()
     assert session["revision"] == 2
+    counted = {sample.labels["outcome"]: sample.value for sample in samples(bench, "subscriber_results_total")}
+    assert counted == {"applied": 1, "not_newer": 0, "failed": 2, "dead": 1}
     [letter] = bench.api.rows("select last_error from bus.deliveries where state = 'dead'")
     assert "100.5" not in letter["last_error"]  # a kind of error and a place, never a value
 
