@@ -13,25 +13,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-VERSION = 1
+from pipelines.erasure import places
 
-# Retained -> (place of the count, legal ground).
-_HEALTH_RECORD = (
-    "clinical record: GDPR Article 17(3)(b) and (c) with 9(2)(h) and (i), the duty to keep medical records; "
-    "kept for 7 years from the session, then deleted"
-)
-_PROOF = "GDPR Articles 17(3)(e), 5(2) and 7(1): proof that consent was given and withdrawn, and of what was done"
-_ACCOUNTS = "GDPR Article 17(3)(b): the duty to keep accounts"
-RETAINED: dict[str, tuple[str, str]] = {
-    "treatment sessions": ("retained.core.patient_session_completions", _HEALTH_RECORD),
-    "assigned plans": ("retained.core.patient_treatment_plans", f"{_HEALTH_RECORD}; payments: {_ACCOUNTS}"),
-    "forms (answers sealed)": ("retained.core.forms", _HEALTH_RECORD),
-    "exercise sessions, without their recordings": ("retained.telemetry.sessions", _HEALTH_RECORD),
-    "movement figures of sessions": ("retained.telemetry.pose_session_metrics", _HEALTH_RECORD),
-    "movement figures of repetitions": ("retained.telemetry.pose_rep_metrics", _HEALTH_RECORD),
-    "consent ledger": ("retained.core.consents", _PROOF),
-    "audit log (ids and references only, actor removed)": ("retained.core.audit_log", _PROOF),
-}
+VERSION = 2
 
 
 class Disk(Protocol):
@@ -68,6 +52,7 @@ def issue(
     now: dt.datetime,
 ) -> dict[str, Any]:
     """Raises ``ValueError`` where something remains: nothing is certified then."""
+    kept = places.load()
     left = [each for each in checked if each.remaining]
     if left or not checked:
         raise ValueError("not erased: " + ", ".join(f"{each.place}: {each.remaining}" for each in left))
@@ -88,8 +73,15 @@ def issue(
           for disk in disks),
     ]  # fmt: skip
     retained = [
-        {"what": what, "count": counts["depersonalised"].get(place, 0), "under": "a random patient number", "why": why}
-        for what, (place, why) in RETAINED.items()
+        {
+            "what": each.title,
+            "where": each.table,
+            "columns": list(each.columns),
+            "count": counts["depersonalised"].get(f"retained.{each.table}", 0),
+            "under": "a random patient number",
+            "why": kept.why(each),
+        }
+        for each in kept.retained
     ]
     document: dict[str, Any] = {
         "certificate": VERSION,

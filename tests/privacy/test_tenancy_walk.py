@@ -26,8 +26,8 @@ DEFINER_FUNCTIONS = {
         "core.recount_exercises",
     },
     "core_api": {
-        "core.audited_organisations", "core.provision_organisation", "telemetry.forget_replay", "telemetry.live_nodes",
-        "telemetry.retags_due",
+        "core.audited_organisations", "core.provision_organisation", "core.request_erasure", "telemetry.forget_replay",
+        "telemetry.live_nodes", "telemetry.retags_due",
     },
     "analyst": set[str](),
     "console": set[str](),
