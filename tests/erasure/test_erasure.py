@@ -16,6 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from core_api.audit_chain import verify
 from core_api.subscriber.apply import apply_result
+from core_api.subscriber.meter import SubscriberMeter
 from core_api.subscriber.runner import CONSUMER, Runner
 from pipelines.adapters.postgres.bus import Connection, PostgresConsumer
 from pipelines.adapters.postgres.erasure_store import PostgresErasureStore, PostgresNodeErasures
@@ -125,7 +126,9 @@ class Scene:
         url = self.clinic.database.url("subscriber")
         with ConnectionPool[Connection](url, min_size=1, max_size=2, timeout=5, open=True) as pool:
             consumer = PostgresConsumer(pool, url, CONSUMER, RetryPolicy(attempts_max=1))
-            assert Runner(consumer, pool.connection, apply_result, claim_max=10, poll_s=1).drain(threading.Event())
+            meter = SubscriberMeter(lambda: dt.datetime.now(dt.UTC))
+            runner = Runner(consumer, pool.connection, apply_result, claim_max=10, poll_s=1, meter=meter)
+            assert runner.drain(threading.Event())
             consumer.close()
 
     def clean_disk(self) -> None:
