@@ -1,8 +1,8 @@
 """The service's own gunicorn configuration over a disk that fails when told to.
 
 A file in ``FAULTS_DIR`` is a fault: ``fdatasync-eio`` fails every sync of a log, ``writev-enospc`` writes half of what
-is asked and finds the disk full, ``fdatasync-slow`` takes half a second. These are the answers a kernel gives; nothing
-of the service is replaced.
+is asked and finds the disk full, ``fdatasync-slow`` takes half a second, ``fdatasync-waits`` holds a sync until the file
+is gone, and says so by ``fdatasync-is-waiting``. These are the answers a kernel gives; nothing of the service is replaced.
 """
 
 import errno
@@ -25,6 +25,9 @@ def _is_on(fault: str) -> bool:
 def fdatasync(descriptor: int) -> None:
     if _is_on("fdatasync-slow"):
         _sleep(0.5)
+    while _is_on("fdatasync-waits"):
+        (_faults / "fdatasync-is-waiting").touch()
+        _sleep(0.01)
     if _is_on("fdatasync-eio"):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     _fdatasync(descriptor)

@@ -84,14 +84,16 @@ def test_an_end_on_one_worker_while_a_batch_is_on_its_way_on_the_other(
     elsewhere.token = patient.token
     assert patient.post_pose(batch(1)).status_code == 204
     assert elsewhere.post_pose(batch(2)).status_code == 204
-    (faults / "fdatasync-slow").touch()
+    (faults / "fdatasync-waits").touch()
     with ThreadPoolExecutor(1) as pool:
         on_its_way = pool.submit(elsewhere.post_pose, batch(3))
-        time.sleep(0.2)
-        ended = patient.end({"reason": "completed"})
-        was_under_way = not on_its_way.done()
+        try:
+            _wait_for(faults / "fdatasync-is-waiting")
+            ended = patient.end({"reason": "completed"})
+            was_under_way = not on_its_way.done()
+        finally:
+            (faults / "fdatasync-waits").unlink()
         assert on_its_way.result().status_code == 204
-    (faults / "fdatasync-slow").unlink()
     assert ended.status_code == 202
     assert was_under_way
     for worker in (patient, elsewhere):
@@ -104,6 +106,13 @@ def test_an_end_on_one_worker_while_a_batch_is_on_its_way_on_the_other(
     kinds = [record.kind for record in session.records]
     assert sorted(kinds) == ["batch", "batch", "batch", "end"]
     assert {record.body for record in session.records if record.kind == "batch"} == {batch(1), batch(2), batch(3)}
+
+
+def _wait_for(path: Path, timeout_s: float = 30.0) -> None:
+    due_s = time.monotonic() + timeout_s
+    while not path.exists():
+        assert time.monotonic() < due_s, f"{path.name} never came"
+        time.sleep(0.01)
 
 
 def test_nothing_blocks_the_hub(make_node: MakeNode, tmp_path: Path, proved: Proved) -> None:
