@@ -1,8 +1,9 @@
 """The service's own gunicorn configuration over a disk that fails when told to.
 
 A file in ``FAULTS_DIR`` is a fault: ``fdatasync-eio`` fails every sync of a log, ``writev-enospc`` writes half of what
-is asked and finds the disk full, ``fdatasync-slow`` takes half a second, ``fdatasync-waits`` holds a sync until the file
-is gone, and says so by ``fdatasync-is-waiting``. These are the answers a kernel gives; nothing of the service is replaced.
+is asked and finds the disk full, ``fdatasync-slow`` takes half a second, ``fdatasync-waits`` holds a sync until the
+file is gone, and says so by ``fdatasync-is-waiting``. These are the answers a kernel gives; nothing of the service is
+replaced.
 """
 
 import errno
