@@ -1,7 +1,7 @@
 """The erasure ledger: what was erased, kept outside the database, so that a restored back-up can be erased again.
 
-One object an erasure, in the bucket, under a prefix of its own and with a tag no lifecycle rule names. It holds numbers
-and a salted check of the principal id: after a restore a number may belong to somebody else, and then nothing is done.
+One object an erasure, in the bucket, under a prefix and with a retention of its own. It holds numbers and a salted
+check of the principal id: after a restore a number may belong to somebody else, and then nothing is done.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from uuid import UUID
 import msgspec
 
 from pipelines.ports.blob_store import BlobStore
+from pipelines.replay.keys import RETENTION_TAG
 
 PREFIX = "erasure-ledger/"
-TAGS = {"retention": "ledger"}
+RETENTION = "ledger"  # the rule of pipelines/retention/policy.toml that holds for it
+TAGS = {RETENTION_TAG: RETENTION}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipelines.environment import number, required, whole_number
+from pipelines.erasure.ledger import RETENTION
+from pipelines.retention import policy
 
 
 @dataclass(frozen=True)
@@ -24,5 +26,13 @@ class ErasureSettings:
             database_url=required(environ, "RESTARTIX_DATABASE_URL"),
             analytics_database_url=environ.get("RESTARTIX_ANALYTICS_DATABASE_URL") or None,
             wait_s=number(environ, "RESTARTIX_ERASURE_WAIT_S", 0, 86_400, cls.wait_s),
-            backups_kept_days=whole_number(environ, "RESTARTIX_BACKUPS_KEPT_DAYS", 0, 3660, cls.backups_kept_days),
+            # No longer than the erasure ledger: what it has forgotten, a restore would bring back.
+            backups_kept_days=whole_number(
+                environ, "RESTARTIX_BACKUPS_KEPT_DAYS", 0, ledger_days(), cls.backups_kept_days
+            ),
         )
+
+
+def ledger_days() -> int:
+    """How long the erasure ledger is kept, by the retention policy."""
+    return next(rule.kept_days for rule in policy.load().objects if rule.tag == RETENTION)

@@ -52,12 +52,13 @@ def without_transitions(document: Document) -> tuple[Document, list[str]]:
 
 
 def _object_rule(rule: ObjectRule) -> Document:
+    transitions = [
+        {"Days": transition.after_days, "StorageClass": transition.storage_class} for transition in rule.transitions
+    ]
     return {
         "ID": f"retention-{rule.tag}",
         "Status": "Enabled",
         "Filter": {"Tag": {"Key": RETENTION_TAG, "Value": rule.tag}},
-        "Transitions": [
-            {"Days": transition.after_days, "StorageClass": transition.storage_class} for transition in rule.transitions
-        ],
+        **({"Transitions": transitions} if transitions else {}),  # S3 refuses an empty list
         "Expiration": {"Days": rule.kept_days},
     }

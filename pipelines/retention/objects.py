@@ -17,6 +17,8 @@ from uuid import UUID
 
 import msgspec
 
+from pipelines.erasure.ledger import PREFIX as LEDGER_PREFIX
+from pipelines.erasure.ledger import RETENTION as LEDGER_RETENTION
 from pipelines.replay.keys import MEDIA_RETENTION, RETENTION_TAG
 from pipelines.retention.policy import ObjectRule, Policy
 
@@ -228,11 +230,24 @@ def audit(
         _organisation(seen, store, f"{organisation_id}/", expected, min(share, tags_max - seen.tags_read))
     known = {f"{organisation_id}/" for organisation_id in organisations}
     for prefix in store.prefixes():
-        if prefix not in known:
+        if prefix == LEDGER_PREFIX:
+            _ledger(seen, store, tags_max)
+        elif prefix not in known:
             for listed in store.objects(prefix):
                 seen.take(listed, "unknown")
                 seen.found("stray", listed.key)
     return seen.report()
+
+
+def _ledger(seen: _Audit, store: ObjectStore, tags_max: int) -> None:
+    """The erasure ledger belongs to no session; its entries have a rule of their own, and the tag it goes by."""
+    for number, listed in enumerate(store.objects(LEDGER_PREFIX)):
+        seen.take(listed, LEDGER_RETENTION)
+        if number < tags_max:
+            seen.tags_read += 1
+            tags = store.tags(listed.key)
+            if tags is not None and tags.get(RETENTION_TAG) != LEDGER_RETENTION:
+                seen.found("wrong_tag", listed.key)
 
 
 _Expected = tuple[str, int | None, str, dt.datetime | None]  # key, bytes, retention, finalised at

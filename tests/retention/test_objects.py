@@ -15,6 +15,7 @@ from infra.stack.throwaway import Bucket
 from pipelines.adapters.postgres.retention_store import SealedRow
 from pipelines.adapters.s3.inventory import BucketInventory, StoredObject
 from pipelines.adapters.s3.lifecycle import apply_lifecycle
+from pipelines.erasure.ledger import PREFIX, TAGS
 from pipelines.retention.drift import drift
 from pipelines.retention.lifecycle import MINIMUM_OBJECT_SIZE, render, without_transitions
 from pipelines.retention.objects import ObjectsReport, audit
@@ -116,6 +117,19 @@ def test_what_is_missing_stray_or_otherwise_is_found() -> None:
     report = _audit(clinic)
     assert report.disagreements == ["missing: 1", "stray: 3", "wrong size: 1", "wrong tag: 1"]
     assert report.missing.keys == (missing,)
+
+
+def test_the_erasure_ledger_is_no_stray_and_goes_by_its_own_rule() -> None:
+    clinic = Clinic()
+    clinic.session(1)
+    for name, days, tag in (("a", 1, TAGS["retention"]), ("b", 2, "default"), ("c", 2600, TAGS["retention"])):
+        key = f"{PREFIX}1/{name}.json"
+        clinic.stored[key] = StoredObject(key, 300, "STANDARD", NOW - dt.timedelta(days=days))
+        clinic.tagged[key] = tag
+    report = _audit(clinic)
+    assert report.disagreements == ["wrong tag: 1", "overdue: 1"]
+    assert report.wrong_tag.keys == (f"{PREFIX}1/b.json",)
+    assert sum(holding.objects for holding in report.holdings if holding.tag == "ledger") == 3
 
 
 def test_what_is_being_published_or_may_have_expired_is_no_finding() -> None:

@@ -224,6 +224,31 @@ def test_the_bus_keeps_what_is_waited_for_and_dead_letters_longer(store: Store) 
     assert store.count("bus.deliveries") == 3
 
 
+def test_a_certificate_goes_seven_years_after_it_was_issued_and_an_open_erasure_stays(store: Store) -> None:
+    with psycopg.connect(store.database.admin_url) as connection:
+        connection.execute(
+            "insert into core.erasures (id, organisation_id, patient_id, retained_patient_id, principal_check,"
+            " requested_by, requested_at, certificate) select ('00000000-0000-4000-8000-00000000000' || n)::uuid, 1, n,"
+            " 100 + n, sha256('x'), 'letter', now() - interval '9 years', case when n < 3 then '{}'::jsonb end"
+            " from generate_series(1, 3) n;"
+            "insert into core.erasure_steps (erasure_id, step, organisation_id, done_at, counts)"
+            " select id, case when patient_id < 3 then 'certified' else 'requested' end, 1,"
+            " now() - make_interval(days => case patient_id when 2 then 2556 else 2558 end), '{}' from core.erasures;"
+            "insert into core.erasure_sessions (erasure_id, session_id, organisation_id, started_at, node_id)"
+            " select id, gen_random_uuid(), 1, now(), 'node-a' from core.erasures;"
+            "insert into core.exports (id, organisation_id, patient_id, made_at, size_bytes, sha256)"
+            " select gen_random_uuid(), 1, 1, now() - make_interval(days => d), 1, sha256('x')"
+            " from unnest(array[2556, 2558]) d"
+        )
+    deleted = _deleted(run(store.retention, load()))
+    assert (deleted["erasures"], deleted["exports"]) == (1, 1)
+    with psycopg.connect(store.database.admin_url) as connection:
+        for table in ("core.erasures", "core.erasure_steps", "core.erasure_sessions"):
+            assert connection.execute(f"select count(*) from {table}".encode()).fetchone() == (2,)
+    left = {age.data: age.oldest_days for age in ages(store.retention, load(), dt.datetime.now(dt.UTC))}
+    assert (left["erasures"], left["exports"]) == (2556, 2556)
+
+
 def test_a_night_is_bounded_and_says_that_more_remains(store: Store) -> None:
     for number in range(1, 6):
         store.treatment(2600, number=number)

@@ -107,7 +107,7 @@ def test_the_classes_are_those_of_the_lifecycle_document() -> None:
     """What is expected of an object and what S3 is told say the same on every day."""
     rules = {rule["ID"].removeprefix("retention-"): rule for rule in render(load())["Rules"]}
     for tag in ("default", "clinical", "media"):
-        for day in range(2600):
+        for day in range(2600):  # the ledger never changes class: test_policy
             told = None
             if day < rules[tag]["Expiration"]["Days"]:
                 passed = [step["StorageClass"] for step in rules[tag]["Transitions"] if day >= step["Days"]]

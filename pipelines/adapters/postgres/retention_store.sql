@@ -33,6 +33,12 @@ SELECT telemetry.expire_row_changes(%(kept_days)s, %(max_rows)s)
 -- name: idempotency_keys
 SELECT telemetry.expire_idempotency_keys(%(kept_days)s, %(max_rows)s)
 
+-- name: erasures
+SELECT telemetry.expire_erasures(%(kept_days)s, %(max_rows)s)
+
+-- name: exports
+SELECT telemetry.expire_exports(%(kept_days)s, %(max_rows)s)
+
 -- name: detach_partitions
 SELECT telemetry.detach_expired_partitions(%(parent)s, %(kept_days)s)
 
@@ -68,3 +74,5 @@ SELECT telemetry.ensure_partitions(
 -- name: oldest
 SELECT data, oldest FROM telemetry.oldest_kept()
 UNION ALL SELECT 'idempotency_keys', telemetry.oldest_idempotency_key()
+UNION ALL SELECT 'erasures', telemetry.oldest_erasure()
+UNION ALL SELECT 'exports', telemetry.oldest_export()
