@@ -24,6 +24,7 @@ from pipelines.retention.drift import drift
 from pipelines.retention.lifecycle import MINIMUM_OBJECT_SIZE, render, without_transitions
 from pipelines.retention.objects import ObjectsReport, audit
 from pipelines.retention.policy import load
+from pipelines.retention.terraform import terraform
 
 T = TypeVar("T")
 
@@ -123,10 +124,13 @@ def audit_bucket() -> None:
 @retention.command()
 @click.option("--policy", "only_policy", is_flag=True, help="Show the policy alone; no store is asked.")
 @click.option("--lifecycle", "only_lifecycle", is_flag=True, help="Show the S3 lifecycle document as JSON.")
-def report(only_policy: bool, only_lifecycle: bool) -> None:
+@click.option("--terraform", "only_terraform", is_flag=True, help="Show the document as infra/terraform has it.")
+def report(only_policy: bool, only_lifecycle: bool, only_terraform: bool) -> None:
     """Show the policy, and how old the oldest row of each kind is, as JSON."""
     if only_policy:
         click.echo(markdown(load()), nl=False)
+    elif only_terraform:
+        click.echo(terraform(render(load())), nl=False)
     elif only_lifecycle:
         click.echo(_pretty(render(load())))
     else:
