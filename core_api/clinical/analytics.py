@@ -19,13 +19,17 @@ from core_api.clinical.weeks import PlanWeek, plan_weeks
 
 @dataclass(frozen=True, slots=True)
 class ExerciseLine:
-    """One row of the exercise table: done of total, skipped, video and form (None where nothing is known)."""
+    """One row of the exercise table: done of total, skipped, video and form (None where nothing is known).
+
+    ``total`` is the completed sessions with a log of it; ``unfinished`` of these were neither done nor skipped.
+    """
 
     exercise_id: int
     name: str
     done: int
     total: int
     skipped: int
+    unfinished: int
     incomplete: int
     video_watch_percent: int | None
     form_score: Decimal | None
@@ -138,8 +142,9 @@ def _line(exercise: ExercisePerformance) -> ExerciseLine:
         exercise_id=exercise.exercise_id,
         name=exercise.name,
         done=exercise.done,
-        total=exercise.done + exercise.skipped,
+        total=exercise.total,
         skipped=exercise.skipped,
+        unfinished=exercise.total - exercise.done - exercise.skipped,
         incomplete=exercise.incomplete,
         video_watch_percent=_mean(exercise.watch_percent_sum, exercise.watch_count),
         form_score=half_up(form_score, 1),

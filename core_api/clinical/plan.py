@@ -49,9 +49,10 @@ class ExercisePerformance:
 
     exercise_id: int
     name: str
-    done: int  # sessions in which it was done
-    skipped: int  # sessions in which it was not
-    incomplete: int  # of the done ones, those with a stream that ended unended
+    total: int  # sessions that have a log of it
+    done: int  # of these, in which it was done (core.counts_as_done)
+    skipped: int  # of these, in which it was skipped; what is neither was only started, or left
+    incomplete: int  # of these, with a stream that nobody ended
     watch_percent_sum: Decimal
     watch_count: int
     form_score_sum: Decimal

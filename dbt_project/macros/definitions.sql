@@ -24,3 +24,12 @@
   ({{ before }} - {{ after }} >= 2
    or ({{ before }} > {{ after }} and 100 * ({{ before }} - {{ after }}) >= 33 * {{ before }}))
 {%- endmacro %}
+
+{# Whether the exercise of a log was done: the one rule of the migrations, which the live reads ask too. `logs` is the name
+   of rows with stg_core__patient_exercise_logs' columns. A migration that changes the function raises definitions_version. #}
+{% macro exercise_is_done(logs, is_ended_as_completed) -%}
+  core.counts_as_done(
+    {{ logs }}.is_skipped, {{ logs }}.is_reported, {{ is_ended_as_completed }}, {{ logs }}.actual_reps,
+    {{ logs }}.actual_reps_source, {{ logs }}.prescribed_sets, {{ logs }}.prescribed_reps
+  )
+{%- endmacro %}

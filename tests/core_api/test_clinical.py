@@ -63,6 +63,7 @@ def jane_doe() -> tuple[Plan, list[Sitting], list[ExercisePerformance]]:
         ExercisePerformance(
             exercise_id=number,
             name=name,
+            total=6,
             done=done,
             skipped=6 - done,
             incomplete=0,

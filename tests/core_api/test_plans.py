@@ -336,6 +336,12 @@ def test_an_exercise_that_was_only_started_is_not_done(  # noqa: PLR0917 - pytes
     path = f"/v1/treatment-sessions/{sitting['id']}/complete"
     result = api.call("POST", path, api.patient(clinic), json={"exercises": said})
     assert (result.json["exercises_completed"], result.json["exercises_total"]) == (done, 3)
+    # The specialist's table says the same of it.
+    read = api.call("GET", f"{PLANS}/{clinic.plan_id}/analytics", api.specialist(clinic)).json
+    [line] = [each for each in read["exercises"] if each["name"] == "Quad Set"]
+    skipped = int(bool(report and report.get("skipped")))
+    assert (line["done"], line["skipped"], line["total"]) == (done, skipped, 1)
+    assert line["unfinished"] == 1 - done - skipped
 
 
 def test_notes_rest_sealed_and_are_read_again(api: Api, clinic: Clinic) -> None:

@@ -246,6 +246,8 @@ def test_an_address_that_is_none_is_named(text: str) -> None:
 
 
 def test_a_finished_session_shows_in_the_reads(bench: Bench) -> None:
+    # As the finaliser leaves it: the patient ended it.
+    bench.api.rows("update telemetry.sessions set state = 'finalised', end_reason = 'completed' returning 1")
     bench.publish(bench.result())
     bench.drain()
     detail = bench.api.call("GET", f"/v1/sessions/{bench.session_id}", bench.api.patient(bench.clinic)).json

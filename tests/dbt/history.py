@@ -173,6 +173,7 @@ class History:
             video_watch_percentage=round(chance.uniform(0, 100), 2) if recorded else None,
             pose_accuracy_score=score,
             skipped=skipped,
+            reported=not skipped and random.Random(f"{sitting} {order}").random() < 0.2,
             incomplete=incomplete,
             sort_order=order,
         )

@@ -65,6 +65,7 @@ media as (
 ends as (
   select
     patient_exercise_log_id,
+    bool_or(end_reason = 'completed') as is_ended_as_completed,
     bool_or(end_reason = 'abandoned') filter (where end_reason in ('completed', 'abandoned')) as is_abandoned
   from {{ ref('stg_telemetry__sessions') }}
   {% if is_incremental() %}
@@ -79,6 +80,7 @@ select
   sittings.patient_id,
   sittings.patient_treatment_plan_id,
   logs.session_completion_id,
+  sittings.session_status,
   logs.exercise_id,
   logs.position_in_sitting,
   logs.started_at,
@@ -92,6 +94,7 @@ select
   logs.video_watch_percentage,
   logs.form_score,
   logs.is_skipped,
+  {{ exercise_is_done('logs', 'ends.is_ended_as_completed') }} as is_done,
   logs.is_incomplete,
   pose.counted_reps,
   pose.active_duration_ms,

@@ -13,5 +13,6 @@ select
   video_watch_percentage,
   pose_accuracy_score as form_score,
   skipped as is_skipped,
+  reported as is_reported,
   incomplete as is_incomplete
 from {{ source('core', 'patient_exercise_logs') }}
