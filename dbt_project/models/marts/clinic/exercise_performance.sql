@@ -14,10 +14,10 @@ select
   count(*)::integer as logs,
   count(*) filter (where is_skipped)::integer as logs_skipped,
   count(*) filter (where is_incomplete)::integer as logs_incomplete,
-  sum(actual_reps)::bigint as reps,
   -- As the plan's live analytics count: started twice in one sitting is done once there.
   count(distinct session_completion_id) filter (where is_done and session_status = 'completed')::integer
     as sessions_done,
+  sum(actual_reps)::bigint as reps,
   sum(counted_reps)::bigint as counted_reps,
   avg(video_watch_percentage)::numeric(5, 2) as mean_video_watch_percentage,
   count(form_score)::integer as scored_logs,
