@@ -20,6 +20,7 @@ from psycopg_pool import ConnectionPool
 from core_api.logs import configure_logging
 from core_api.subscriber import dead_letters as letters
 from core_api.subscriber.apply import apply_result
+from core_api.subscriber.backlog import BacklogWatch
 from core_api.subscriber.meter import SubscriberMeter
 from core_api.subscriber.runner import CONSUMER, Runner
 from core_api.subscriber.settings import SubscriberSettings
@@ -122,7 +123,7 @@ def run_subscriber(settings: SubscriberSettings, stop: threading.Event) -> bool:
         "connect_timeout": 5,
         "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} -c timezone=UTC",
     }
-    size = 2 * settings.threads
+    size = 2 * settings.threads + 1  # one each to claim and to apply, and one for the look at what waits
     pool: ConnectionPool[Connection[Any]] = ConnectionPool(
         settings.database_url, kwargs=options, min_size=1, max_size=size, timeout=5, open=False
     )
@@ -140,6 +141,8 @@ def run_subscriber(settings: SubscriberSettings, stop: threading.Event) -> bool:
         for _ in range(settings.threads)
     ]
     try:
+        watch = BacklogWatch(pool.connection, CONSUMER, meter)
+        threading.Thread(target=watch.run, args=(stop,), name="backlog", daemon=True).start()
         with ThreadPoolExecutor(settings.threads, "subscriber") as threads:
             outcomes = [threads.submit(_run_or_stop, runner, stop) for runner in runners]
         return all(outcome.result() for outcome in outcomes)

@@ -5,8 +5,10 @@ Labels are bounded: route templates, methods, statuses and problem codes; never 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
@@ -42,6 +44,17 @@ class Metrics:
             )
         }
 
+        # Every worker sees the same debts: the last to look is right.
+        self._retags = {
+            name: Gauge(f"core_api_{name}", text, registry=self.registry, multiprocess_mode="mostrecent")
+            for name, text in (
+                ("retags_outstanding", "Sessions whose replay's tag has not followed their flag yet; NaN: not known"),
+                ("retags_failing", "Of these, sessions whose tag was tried in vain; NaN: not known"),
+                ("oldest_retag_timestamp_seconds", "When the oldest of them was asked for, as Unix time; NaN: none"),
+            )
+        }
+        self.retags_unknown()
+
     def observe(self, route: str | None, method: str, status: int, code: str | None, duration_s: float) -> None:
         """One answered request. ``route`` is its template; None where no route matched."""
         name = route or "(none)"
@@ -55,6 +68,16 @@ class Metrics:
         """This worker's pool as it is now, by psycopg's names; a figure it leaves out is 0."""
         for name, gauge in self._pool.items():
             gauge.set(pool.get(name, 0))
+
+    def retags(self, outstanding: int, failing: int, oldest_asked_at: datetime | None) -> None:
+        """What the object store still owes the flags, over all tenants. None: it owes nothing."""
+        oldest = math.nan if oldest_asked_at is None else oldest_asked_at.timestamp()
+        for gauge, figure in zip(self._retags.values(), (outstanding, failing, oldest), strict=True):
+            gauge.set(figure)
+
+    def retags_unknown(self) -> None:
+        for gauge in self._retags.values():
+            gauge.set(math.nan)
 
     def exposition(self) -> bytes:
         """The text format, over all workers where they share a directory; others' pools as at their last request."""

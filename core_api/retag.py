@@ -13,6 +13,7 @@ import psycopg
 import structlog
 
 from core_api.database import Database, Row, Tx, every, one, run, the
+from core_api.metrics import Metrics
 from pipelines.ports.blob_store import BlobNotFound, BlobStore
 from pipelines.replay.keys import RETENTION_TAG
 
@@ -28,9 +29,10 @@ LOOK_S = 30.0
 class Retagger:
     """Safe beside others of its kind: one at a time works on a session."""
 
-    def __init__(self, database: Database, blobs: BlobStore) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, metrics: Metrics) -> None:
         self._database = database
         self._blobs = blobs
+        self._metrics = metrics
 
     def settle(self, organisation_id: int, session_id: UUID) -> bool:
         """Bring the session's object to what its row says; True where nothing is owed any more.
@@ -63,6 +65,12 @@ class Retagger:
             due = every(tx, "retags_due", {"sessions_max": SESSIONS_MAX})
         return sum(self.settle(each["organisation_id"], each["session_id"]) for each in due)
 
+    def report(self) -> None:
+        """Tell the metrics what is still owed, by all organisations. Raises ``psycopg.OperationalError``."""
+        with self._database.tenant(NO_ORGANISATION) as tx:
+            owed = the(tx, "retag_backlog", {})
+        self._metrics.retags(owed["sessions"], owed["failing"], owed["oldest_asked_at"])
+
     def run(self, stop: threading.Event, look_s: float = LOOK_S) -> None:
         """Look round until ``stop`` is set; a database that is away is tried again at the next look."""
         while not stop.is_set():
@@ -70,7 +78,9 @@ class Retagger:
                 settled = self.drain()
                 if settled:
                     log.info("retagged", sessions=settled)
+                self.report()
             except psycopg.Error as error:
+                self._metrics.retags_unknown()
                 log.warning("retag_look_failed", error=type(error).__name__)
             stop.wait(look_s)
 

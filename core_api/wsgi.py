@@ -58,7 +58,7 @@ def get_app() -> WsgiApp:
     """The app over this process's environment."""
     configure_logging()
     deps = build(os.environ)
-    Retagger(deps.database, deps.blobs).start()
+    Retagger(deps.database, deps.blobs, deps.metrics).start()
     return create_app(deps)
 
 

@@ -128,7 +128,7 @@ class PatientReferences:
 def _follow(deps: Deps, actor: Actor, session_id: UUID) -> None:
     """Bring the object along now if that works; what is owed is written already."""
     try:
-        Retagger(deps.database, deps.blobs).settle(actor.organisation_id, session_id)
+        Retagger(deps.database, deps.blobs, deps.metrics).settle(actor.organisation_id, session_id)
     except psycopg.Error as error:
         log.warning("retag_put_off", session_id=str(session_id), error=type(error).__name__)
 

@@ -1,4 +1,5 @@
-"""What the subscriber tells Prometheus: results by what became of them, how old they were, and signs of life.
+"""What the subscriber tells Prometheus: results by what became of them, how old they were, what waits or was given up,
+and signs of life.
 
 Labels are bounded: the four outcomes. One registry a process; safe to use from several threads.
 """
@@ -6,6 +7,7 @@ Labels are bounded: the four outcomes. One registry a process; safe to use from 
 from __future__ import annotations
 
 import datetime as dt
+import math
 import threading
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -38,6 +40,16 @@ class SubscriberMeter:
         self._looked_s = Gauge(
             "subscriber_looked_timestamp_seconds", "When the bus last answered, as Unix time", registry=self.registry
         )
+        self._backlog = {
+            name: Gauge(f"subscriber_{name}", f"{text}; NaN: {unknown}", registry=self.registry)
+            for name, text, unknown in (
+                ("pending", "Events not settled yet", "not known now"),
+                ("oldest_pending_timestamp_seconds", "When the oldest of them was published, as Unix time", "none"),
+                ("dead_letters", "Events given up and not replayed", "not known now"),
+                ("oldest_dead_letter_timestamp_seconds", "When the oldest was given up, as Unix time", "none"),
+            )
+        }
+        self.backlog_unknown()
 
     def applied(self, finalised_at: dt.datetime) -> None:
         self._results["applied"].inc()
@@ -53,6 +65,22 @@ class SubscriberMeter:
     def away(self) -> None:
         self._away.inc()
 
+    def backlog(
+        self, *, pending: int, oldest_pending_at: dt.datetime | None, dead: int, oldest_dead_at: dt.datetime | None
+    ) -> None:
+        """What stands now. None: there is none."""
+        figures = (pending, _unix(oldest_pending_at), dead, _unix(oldest_dead_at))
+        for gauge, figure in zip(self._backlog.values(), figures, strict=True):
+            gauge.set(figure)
+
+    def backlog_unknown(self) -> None:
+        for gauge in self._backlog.values():
+            gauge.set(math.nan)
+
     def serve(self, host: str, port: int) -> tuple[WSGIServer, threading.Thread]:
         """Answer ``GET /metrics`` from a thread of its own. Raises ``OSError`` where the address is taken."""
         return start_http_server(port, addr=host, registry=self.registry)
+
+
+def _unix(at: dt.datetime | None) -> float:
+    return math.nan if at is None else at.timestamp()

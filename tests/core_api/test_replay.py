@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ from pipelines.replay.keys import blob_key, events_key
 from pipelines.replay.split import split
 from pipelines.simulate.performance import Performance, perform
 from tests.core_api.clinics import NOW, Api, Clinic
+from tests.core_api.test_metrics import samples
 from tests.core_api.test_sessions import open_session, start
+from tests.core_api.test_subscriber import wait_for
 
 FRAMES = 30
 SECONDS = 12
@@ -294,7 +298,7 @@ def test_a_flag_holds_while_the_store_is_away_and_the_tag_follows(sealed: Sealed
     assert sealed.debts() == [(1, "BlobStoreUnavailable")]
     assert sealed.api.rows("select retention from telemetry.sessions") == [{"retention": "clinical"}]
 
-    retagger = Retagger(sealed.api.deps.database, sealed.api.deps.blobs)
+    retagger = retagger_of(sealed)
     assert retagger.drain() == 0, "not due yet"
     due(sealed)
     assert retagger.drain() == 0
@@ -303,6 +307,45 @@ def test_a_flag_holds_while_the_store_is_away_and_the_tag_follows(sealed: Sealed
     due(sealed)
     assert retagger.drain() == 1
     assert (sealed.tag(), sealed.debts()) == ("clinical", [])
+
+
+def retagger_of(sealed: Sealed) -> Retagger:
+    """Over the store the service has at the moment."""
+    return Retagger(sealed.api.deps.database, sealed.api.deps.blobs, sealed.api.deps.metrics)
+
+
+def owed(sealed: Sealed) -> tuple[float, float, float]:
+    """What the service's metrics say the store owes: sessions, of these tried in vain, and since when."""
+    found = samples(sealed.api)
+    names = ("retags_outstanding", "retags_failing", "oldest_retag_timestamp_seconds")
+    return tuple(found[(f"core_api_{name}", frozenset())] for name in names)  # type: ignore[return-value]
+
+
+def test_the_metrics_say_what_the_store_owes_and_since_when(sealed: Sealed) -> None:
+    assert all(math.isnan(figure) for figure in owed(sealed)), "nothing is known before the first look"
+    retagger = retagger_of(sealed)
+    retagger.report()
+    outstanding, failing, oldest = owed(sealed)
+    assert (outstanding, failing, math.isnan(oldest)) == (0, 0, True)
+    away = Away(sealed.store)
+    use(sealed.api, away)  # type: ignore[arg-type]  # quacks like one
+    for method in ("PUT", "DELETE"):
+        sealed.change(method, "clinical-flag")
+    [asked] = sealed.api.rows("select extract(epoch from min(asked_at))::float8 as at from telemetry.replay_retags")
+    retagger = retagger_of(sealed)
+    retagger.report()
+    assert owed(sealed) == (1, 1, pytest.approx(asked["at"]))  # two changes of one session are one debt
+    away.is_away = False
+    due(sealed)
+    stop = threading.Event()
+    looked = threading.Thread(target=retagger.run, args=(stop, 0.05))
+    looked.start()
+    try:
+        wait_for(lambda: owed(sealed)[0] == 0)
+    finally:
+        stop.set()
+        looked.join(5)
+    assert sealed.debts() == []
 
 
 def due(sealed: Sealed) -> None:
@@ -316,17 +359,16 @@ def test_the_last_of_several_changes_is_what_the_object_says(sealed: Sealed) -> 
         assert sealed.change(method, "clinical-flag").status_code == 200
     assert len(sealed.debts()) == 5
     away.is_away = False
-    assert Retagger(sealed.api.deps.database, sealed.store).settle(
-        sealed.clinic.organisation_id, uuid.UUID(sealed.session_id)
-    )
+    assert retagger_of(sealed).settle(sealed.clinic.organisation_id, uuid.UUID(sealed.session_id))
     assert (sealed.tag(), sealed.debts()) == ("clinical", [])
 
 
 def test_two_do_not_work_on_one_session_at_once(sealed: Sealed) -> None:
     use(sealed.api, Away(sealed.store))  # type: ignore[arg-type]  # quacks like one
     sealed.change("PUT", "clinical-flag")
+    use(sealed.api, sealed.store)
     session_id = uuid.UUID(sealed.session_id)
-    retagger = Retagger(sealed.api.deps.database, sealed.store)
+    retagger = retagger_of(sealed)
     with sealed.api.deps.database.tenant(sealed.clinic.organisation_id) as tx:
         tx.execute(
             "select pg_advisory_xact_lock(hashtextextended('telemetry.replay_retags:' || %s::text, 0))", (session_id,)

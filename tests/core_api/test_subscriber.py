@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from psycopg_pool import ConnectionPool
 
 from core_api.cli import run_subscriber
 from core_api.subscriber.apply import ResultRefused, apply_result
+from core_api.subscriber.backlog import BacklogWatch
 from core_api.subscriber.meter import SubscriberMeter
 from core_api.subscriber.runner import CONSUMER, Runner
 from core_api.subscriber.settings import SubscriberSettings
@@ -340,8 +342,44 @@ def test_a_poisonous_result_becomes_a_dead_letter_and_blocks_nobody(bench: Bench
     assert session["revision"] == 2
     counted = {sample.labels["outcome"]: sample.value for sample in samples(bench, "subscriber_results_total")}
     assert counted == {"applied": 1, "not_newer": 0, "failed": 2, "dead": 1}
+    standing = {name: figure(bench, name) for name in ("pending", "dead_letters")}
+    assert all(math.isnan(value) for value in standing.values()), "nothing is known before the first look"
+    look(bench)
+    assert (figure(bench, "pending"), figure(bench, "dead_letters")) == (0, 1)
+    assert math.isnan(figure(bench, "oldest_pending_timestamp_seconds"))
+    [given_up] = bench.api.rows(
+        "select extract(epoch from settled_at)::float8 as at from bus.deliveries where state = 'dead'"
+    )
+    assert figure(bench, "oldest_dead_letter_timestamp_seconds") == pytest.approx(given_up["at"])
     [letter] = bench.api.rows("select last_error from bus.deliveries where state = 'dead'")
     assert "100.5" not in letter["last_error"]  # a kind of error and a place, never a value
+
+
+def look(bench: Bench) -> None:
+    with ConnectionPool(bench.database.url("subscriber"), min_size=1, max_size=1, timeout=5) as pool:
+        BacklogWatch(pool.connection, CONSUMER, bench.meter).look()
+
+
+def figure(bench: Bench, name: str) -> float:
+    [sample] = samples(bench, f"subscriber_{name}")
+    return sample.value
+
+
+def test_what_waits_is_told_and_unknown_where_the_database_is_away(bench: Bench) -> None:
+    bench.publish(bench.result())
+    look(bench)
+    assert (figure(bench, "pending"), figure(bench, "dead_letters")) == (1, 0)
+    [waits] = bench.api.rows("select extract(epoch from created_at)::float8 as at from bus.events")
+    assert figure(bench, "oldest_pending_timestamp_seconds") == pytest.approx(waits["at"])
+
+    @contextlib.contextmanager
+    def nowhere() -> Iterator[psycopg.Connection[Any]]:
+        raise psycopg.OperationalError("away")
+        yield
+
+    BacklogWatch(nowhere, CONSUMER, bench.meter).look()
+    assert math.isnan(figure(bench, "pending"))
+    assert math.isnan(figure(bench, "dead_letters"))
 
 
 def test_an_unreadable_payload_becomes_a_dead_letter(bench: Bench) -> None:
