@@ -14,6 +14,7 @@ import contextlib
 import datetime as dt
 import json
 import os
+import re
 import secrets
 import subprocess
 import tempfile
@@ -41,6 +42,7 @@ PLAN_DAYS = 56
 LOGS_PER_PLAN = 96
 ORGANISATIONS = 20
 DAYS_AT_ONCE = 10
+MONTH = re.compile(r"_\d{6}$")  # a partition's, after its table's name
 TARGET_RATIO, TARGET_GROWTH = 0.10, 1.3
 SETTINGS = {
     "shared_buffers": "1GB",
@@ -54,11 +56,12 @@ SETTINGS = {
 
 
 class RowsRead(msgspec.Struct):
-    """Rows one build read: by sequential scan, and fetched by index; the tables it scanned most of."""
+    """Rows one build read: by sequential scan, and fetched by index; both for the tables it read most of, partitions
+    taken together."""
 
     sequentially: int
     by_index: int
-    most_scanned: dict[str, int]
+    most_read: dict[str, tuple[int, int]]
 
 
 class Night(msgspec.Struct):
@@ -78,7 +81,9 @@ class Night(msgspec.Struct):
 
 class Report(msgspec.Struct):
     """`rows`: exercise logs of the long history. `ratio`: its night over its full refresh. `growth`: its night over the
-    short history's. `trigger_us_per_row`: what the change log adds to a row written by a statement of its own."""
+    short history's. `grown`: tables of which its night read over 10,000 rows and more than the target's growth, with
+    what the short one's night read and its own. `trigger_us_per_row`: what the change log adds to a row written
+    by a statement of its own."""
 
     rows: int
     full_refresh_seconds: float
@@ -88,6 +93,7 @@ class Report(msgspec.Struct):
     target_ratio: float
     target_growth: float
     rows_read_growth: float
+    grown: dict[str, tuple[int, int]]
     trigger_us_per_row: float
     cpu_count: int | None
     long: Night
@@ -123,6 +129,7 @@ def marts(logs: int, days: int, reps_per_session: int, report: Path) -> None:
         target_ratio=TARGET_RATIO,
         target_growth=TARGET_GROWTH,
         rows_read_growth=round(_read(long) / _read(short), 3),
+        grown=_grown(short.rows_read_by_night.most_read, long.rows_read_by_night.most_read),
         trigger_us_per_row=trigger_us,
         cpu_count=os.cpu_count(),
         long=long,
@@ -139,6 +146,11 @@ def marts(logs: int, days: int, reps_per_session: int, report: Path) -> None:
 
 def _read(night: Night) -> int:
     return night.rows_read_by_night.sequentially + night.rows_read_by_night.by_index
+
+
+def _grown(short: dict[str, tuple[int, int]], long: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    sums = {table: (sum(short.get(table, (0, 0))), sum(counts)) for table, counts in long.items()}
+    return {table: (was, now) for table, (was, now) in sums.items() if now > max(10_000, TARGET_GROWTH * was)}
 
 
 class _History:
@@ -231,23 +243,27 @@ class _History:
         seconds = round(time.perf_counter() - began, 1)
         time.sleep(2)  # counts reach the view when a connection ends, or a second later
         after = self._reads()
-        read = {
-            name: (after[name][0] - was[0], after[name][1] - was[1]) for name, was in before.items() if name in after
-        }
-        read |= {name: counts for name, counts in after.items() if name not in before}
-        most = sorted(read, key=lambda name: -read[name][0])[:8]
+        read: dict[str, tuple[int, int]] = {}
+        for key, (scanned, fetched) in after.items():
+            was = before.get(key, (0, 0))
+            table = MONTH.sub("", key[1])
+            so_far = read.get(table, (0, 0))
+            read[table] = (so_far[0] + scanned - was[0], so_far[1] + fetched - was[1])
+        most = sorted(read, key=lambda table: -sum(read[table]))[:30]
         return seconds, RowsRead(
             sequentially=sum(counts[0] for counts in read.values()),
             by_index=sum(counts[1] for counts in read.values()),
-            most_scanned={name: read[name][0] for name in most},
+            most_read={table: read[table] for table in most},
         )
 
-    def _reads(self) -> dict[str, tuple[int, int]]:
+    def _reads(self) -> dict[tuple[int, str], tuple[int, int]]:
+        """By table; a mart that is made anew is another table of the same name."""
         with psycopg.connect(self._url) as connection:
             rows = connection.execute(
-                "select schemaname || '.' || relname, seq_tup_read, coalesce(idx_tup_fetch, 0) from pg_stat_user_tables"
+                "select relid::bigint, schemaname || '.' || relname, seq_tup_read, coalesce(idx_tup_fetch, 0)"
+                " from pg_stat_user_tables"
             ).fetchall()
-        return {name: (scanned, fetched) for name, scanned, fetched in rows}
+        return {(relation, name): (scanned, fetched) for relation, name, scanned, fetched in rows}
 
     def _rows(self) -> dict[str, int]:
         counts = {}

@@ -10,7 +10,7 @@
       {'model': 'plan_weekly_adherence', 'id': 'patient_treatment_plan_id'},
     ],
   },
-  indexes=[{'columns': ['patient_treatment_plan_id'], 'unique': true}],
+  indexes=[{'columns': ['patient_treatment_plan_id'], 'unique': true}, {'columns': ['is_settled']}],
 ) }}
 
 with

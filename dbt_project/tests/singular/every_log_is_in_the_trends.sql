@@ -6,7 +6,7 @@ from (
   select exercise_id, local_week_start as week_start, count(*) as logs
   from {{ ref('fct_exercise_logs') }}
   -- A week more than is compared, so that the compared weeks are whole.
-  where {{ recent("started_at + interval '9 days'") }}
+  where {{ recent('started_at', more_days=9) }}
   group by exercise_id, local_week_start
 ) as found
 full join {{ ref('exercise_trends') }} as trends using (exercise_id, week_start)

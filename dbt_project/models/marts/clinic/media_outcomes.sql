@@ -6,7 +6,7 @@
   incremental_strategy='affected',
   pre_hook="{{ take_claims() }}",
   meta={'keys': {'patient_id': 'id'}},
-  indexes=[{'columns': ['patient_id']}],
+  indexes=[{'columns': ['patient_id']}, {'columns': ['started_at']}],
 ) }}
 
 {% set form_drop_points = 5 -%}

@@ -3,6 +3,7 @@
   incremental_strategy='affected',
   pre_hook="{{ take_claims() }}",
   meta={'keys': {'patient_treatment_plan_id': 'id'}},
+  indexes=[{'columns': ['plan_status']}],
 ) }}
 
 with
