@@ -12,6 +12,7 @@ import dagster as dg
 import psycopg
 from dagster_dbt import DbtCliInvocation, DbtCliResource
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from orchestration.dbt_manifest import dbt_executable, profile_variables
 from orchestration.settings import DBT_PROJECT_DIR, Pace, required
@@ -20,6 +21,7 @@ RUN_FOLDERS_KEPT = 10
 ROWS_COUNTED_MAX = 100_000
 ANALYTICS_URL = "RESTARTIX_ANALYTICS_DATABASE_URL"
 APPLICATION = "restartix orchestration"
+SITTINGS_BY_WEEK = (Path(__file__).parent / "sql" / "sittings_by_week.sql").read_bytes()
 
 
 class SweeperDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -71,6 +73,14 @@ class AnalyticsDbt(dg.ConfigurableResource):  # type: ignore[type-arg]
         if row is None:
             raise LookupError(f"{schema}.{table}: a count without a row")
         return int(row[0])
+
+    def sittings_by_week(self) -> list[dict[str, Any]]:
+        """Of the last twelve weeks, over all organisations: `week`, `completed`, `skipped`, `unfinished`.
+
+        Raises psycopg.Error.
+        """
+        with self.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(SITTINGS_BY_WEEK).fetchall()
 
     def connect(self) -> psycopg.Connection[Any]:
         """A new connection as the analytics builder, which reads what is not encrypted of all organisations."""

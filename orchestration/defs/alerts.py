@@ -1,7 +1,8 @@
-"""Telling people that a run or a check failed, and when it is well again.
+"""Telling people that a run or a check failed or a table got old, and when it is well again.
 
 Belongs here: what is worth a notice, and to whom in words. Does not belong here: sending (`notifications.py`), looking
-(the checks). A check that warns is seen in the UI; only one that is an error is told.
+(the checks, and the daemon that holds tables to their freshness policy). What only warns is seen in the UI; only an
+error is told.
 """
 
 import datetime as dt
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import dagster as dg
 import msgspec
+from dagster._core.definitions.freshness import FreshnessState, FreshnessStateRecord
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
@@ -21,13 +23,16 @@ from orchestration.notifications import NotDeliveredError, Notice, send
 from orchestration.settings import Watch
 
 _SETTLED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+_FRESHNESS = {FreshnessState.PASS, FreshnessState.FAIL}
+UP_TO_DATE = "up_to_date"  # how a notice calls a table's freshness policy
+DBT_KINDS = ("grain", "unique_combination", "refers_to", "in_range", "accepted_values")
 _ERRORS_MAX = 500  # characters of an error in a notice
 
 
 class Verdict(NamedTuple):
-    """The newest answer of one check, and what of it may be told."""
+    """The newest answer of one check, or of one table's freshness policy, and what of it may be told."""
 
-    name: str  # `asset: check`
+    name: str  # `asset: check`, or `asset: up_to_date`
     passed: bool
     url_path: str
     metadata: Mapping[str, str | int | float | bool | None]
@@ -62,6 +67,20 @@ def verdicts(records: Sequence[AssetCheckExecutionRecord]) -> list[Verdict]:
     return sorted(found)
 
 
+def staleness(records: Sequence[FreshnessStateRecord]) -> list[Verdict]:
+    """Tables that are older than their policy allows at most, and those that are fresh; a warning says nothing."""
+    found = []
+    for record in records:
+        if record.freshness_state not in _FRESHNESS:
+            continue
+        path = "/".join(record.entity_key.path)
+        told = {"since": record.updated_at.isoformat(timespec="seconds")}
+        name = f"{record.entity_key.to_user_string()}: {UP_TO_DATE}"
+        passed = record.freshness_state is FreshnessState.PASS
+        found.append(Verdict(name, passed, f"/assets/{path}", told))
+    return sorted(found)
+
+
 def notices(
     found: Sequence[Verdict], failing: Mapping[str, Failing], watch: Watch, now_s: float
 ) -> tuple[list[Notice], dict[str, Failing]]:
@@ -85,6 +104,12 @@ def notices(
     return told, after
 
 
+def runbook_anchor(check: str) -> str:
+    """The heading of the runbook that says what a failing check means: dbt's generic tests share one by kind."""
+    kind = next((kind for kind in DBT_KINDS if check.startswith(f"{kind}_")), check)
+    return kind.replace("_", "-")
+
+
 def _notice(kind: str, verdict: Verdict, watch: Watch, now_s: float, text: str) -> Notice:
     return msgspec.convert(
         {
@@ -94,7 +119,7 @@ def _notice(kind: str, verdict: Verdict, watch: Watch, now_s: float, text: str) 
             "severity": "info" if kind == "recovered" else "error",
             "at": _time(now_s),
             "url": f"{watch.dagster_url}{verdict.url_path}" if watch.dagster_url else None,
-            "runbook": f"{watch.runbook_url}#{verdict.name.split(': ')[-1].replace('_', '-')}"
+            "runbook": f"{watch.runbook_url}#{runbook_anchor(verdict.name.split(': ')[-1])}"
             if watch.runbook_url
             else None,
             "metadata": dict(verdict.metadata),
@@ -133,6 +158,10 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
     send(watch.webhook_url, notice)
 
 
+def _has_policy(repository: dg.RepositoryDefinition, key: dg.AssetKey) -> bool:
+    return repository.asset_graph.get(key).freshness_policy is not None
+
+
 def definitions() -> dg.Definitions:
     """The two sensors that tell people."""
 
@@ -140,7 +169,8 @@ def definitions() -> dg.Definitions:
         name="failed_checks",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="POSTs to RESTARTIX_ALERT_WEBHOOK_URL when a check begins to fail, fails on, or passes again.",
+        description="POSTs to RESTARTIX_ALERT_WEBHOOK_URL when a check begins to fail or a table gets too old, when"
+        " that goes on, and when it is well again.",
     )
     def failed_checks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         watch = Watch.from_env(os.environ)
@@ -150,7 +180,10 @@ def definitions() -> dg.Definitions:
             raise RuntimeError("a sensor is evaluated without its code location")
         keys = list(repository.asset_graph.asset_check_keys)
         latest = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-        told, after = notices(verdicts(list(latest.values())), failing, watch, time.time())
+        aging = [key for key in repository.asset_graph.get_all_asset_keys() if _has_policy(repository, key)]
+        ages = context.instance.get_freshness_state_records(aging)
+        found = [*verdicts(list(latest.values())), *staleness(list(ages.values()))]
+        told, after = notices(found, failing, watch, time.time())
         undelivered = 0
         for notice in told:
             if watch.webhook_url is None:
@@ -166,7 +199,8 @@ def definitions() -> dg.Definitions:
                     after[notice.what] = failing[notice.what]
                 context.log.error("%s", error)
         return dg.SensorResult(
-            skip_reason=f"{len(after)} checks fail; {len(told) - undelivered} news, {undelivered} not delivered.",
+            skip_reason=f"{len(after)} checks fail or tables are old;"
+            f" {len(told) - undelivered} news, {undelivered} not delivered.",
             cursor=msgspec.json.encode(after).decode(),
         )
 

@@ -13,11 +13,13 @@ import dagster as dg
 import msgspec
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
+from orchestration import plots
 from orchestration.resources import AnalyticsDbt
 
 NIGHTLY_CRON = "15 2 * * *"  # after the day's last sittings in Europe, before the clinics open
 FRESHNESS_CRON = "0 6 * * *"  # in time for whoever looks first in the morning
 STAGING_SCHEMA = "analytics_staging"
+SITTINGS = dg.AssetKey(["analytics", "fct_treatment_sessions"])
 BUILT_NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(hours=50), warn_window=dt.timedelta(hours=26))
 
 
@@ -67,6 +69,8 @@ def definitions(manifest: Path) -> dg.Definitions:
         for event in run.stream():
             if isinstance(event, dg.Output):
                 _tell_rows(context, dbt, event.output_name)
+                if context.asset_key_for_output(event.output_name) == SITTINGS:
+                    context.add_output_metadata(_sittings_picture(dbt.sittings_by_week()), event.output_name)
             yield event
 
     sources = _sources_with_freshness(manifest)
@@ -149,6 +153,13 @@ def _tell_rows(context: dg.AssetExecutionContext, dbt: AnalyticsDbt, output_name
         context.add_output_metadata({"dagster/row_count": dbt.row_count(schema, table)}, output_name)
 
 
+def _sittings_picture(weeks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Whether patients come, and whether they finish: a dip is seen before anybody asks."""
+    parts = {name: [float(week[name]) for week in weeks] for name in ("completed", "skipped", "unfinished")}
+    picture = plots.stacked("Sittings a week", "sittings", [str(week["week"]) for week in weeks], parts)
+    return {"sittings_a_week": dg.MetadataValue.md(picture)} if picture else {}
+
+
 def _sources_with_freshness(manifest: Path) -> dict[str, dg.AssetKey]:
     """dbt's source ids to asset keys, for the sources that say how fresh they ought to be."""
     nodes = msgspec.json.decode(manifest.read_bytes())["sources"]
@@ -160,14 +171,18 @@ def _sources_with_freshness(manifest: Path) -> dict[str, dg.AssetKey]:
 
 
 def _freshness_result(key: dg.AssetKey, result: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """A warning where dbt warns, or where nothing was found at all, as before a clinic begins; else an error."""
     metadata: dict[str, Any] = {"status": result["status"]}
-    if result.get("max_loaded_at"):
-        metadata["last_written_at"] = result["max_loaded_at"]
+    written = str(result.get("max_loaded_at") or "")
+    found = written and not written.startswith("0001")  # what dbt says of no row
+    if found:
+        metadata["last_written_at"] = written
         metadata["age_hours"] = round(result["max_loaded_at_time_ago_in_s"] / 3600, 2)
+    is_warning = result["status"] == "warn" or (result["status"] == "error" and not found)
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="fresh",
         passed=result["status"] == "pass",
-        severity=dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
         metadata=metadata,
     )

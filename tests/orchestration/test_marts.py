@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 import psycopg
 import pytest
@@ -9,16 +11,20 @@ from click.testing import CliRunner
 
 from infra.stack.throwaway import Database
 from orchestration.cli import main
+from orchestration.defs.marts import SITTINGS
+from orchestration.instance import write_home
+from orchestration.resources import AnalyticsDbt
 from tests.orchestration.clinic import session
 
 pytestmark = pytest.mark.timeout(900)  # it starts dbt
 
 
 def test_the_command_refreshes_the_marts_and_says_what_it_built(
-    connected: dg.Definitions, database: Database, monkeypatch: pytest.MonkeyPatch
+    connected: dg.Definitions, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert connected
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    write_home(tmp_path, {})
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     session(database)
     session(database)
     answer = CliRunner().invoke(main, ["marts"])
@@ -32,6 +38,15 @@ def test_the_command_refreshes_the_marts_and_says_what_it_built(
             "select plans_active, sessions_expected, adherence_percent from analytics.organisation_dashboard"
         ).fetchall()
     assert found == [(1, 0, None), (1, 0, None)]
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        event = instance.get_latest_materialization_event(SITTINGS)
+    assert event is not None and event.asset_materialization is not None
+    told = event.asset_materialization.metadata
+    assert told["dagster/row_count"].value == 2
+    assert str(told["sittings_a_week"].value).startswith("![Sittings a week](data:image/png;base64,")
+    weeks = AnalyticsDbt().sittings_by_week()
+    assert len(weeks) == 12
+    assert [(week["completed"], week["skipped"], week["unfinished"]) for week in weeks[-2:]] == [(0, 0, 0), (0, 0, 2)]
 
 
 def test_a_broken_invariant_fails_the_refresh_and_is_named(

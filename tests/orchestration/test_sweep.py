@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
+import psycopg
 import pytest
 
 from infra.stack.throwaway import Database
@@ -84,3 +85,26 @@ def test_a_stuck_session_fails_its_check(
     assert outcome() == (True, 0)
     session(database, **stuck)  # type: ignore[arg-type]
     assert outcome() == (False, 1)
+
+
+def test_the_hourly_job_expires_plans_whose_last_day_is_over_where_the_patient_lives(
+    connected: dg.Definitions, database: Database
+) -> None:
+    for _ in range(3):
+        session(database)
+    with psycopg.connect(database.admin_url) as connection:
+        plans = [row[0] for row in connection.execute("select id from core.patient_treatment_plans order by id")]
+        # Yesterday was the first one's last day, wherever it is; today is the second's; the third has none.
+        for plan, days in zip(plans, (-2, 1), strict=False):
+            connection.execute(
+                "update core.patient_treatment_plans set started_on = current_date - 30, ends_on = current_date + %s"
+                " where id = %s",
+                [days, plan],
+            )
+    result = connected.resolve_job_def("plan_expiry").execute_in_process()
+    assert told(result)["expired"] == 1
+    with psycopg.connect(database.admin_url) as connection:
+        states = connection.execute("select status from core.patient_treatment_plans order by id").fetchall()
+    assert states == [("expired",), ("active",), ("active",)]
+    again = connected.resolve_job_def("plan_expiry").execute_in_process()
+    assert told(again)["expired"] == 0
