@@ -95,7 +95,9 @@ class Rep(Answer, frozen=True, kw_only=True):
 
 
 class View(Answer, frozen=True, kw_only=True):
-    """One playing of one video."""
+    """One playing of one video: every figure that is stored of it, each ratio's numerator and denominator included, so
+    that figures of several views are sums over sums. Definitions: docs/media-metrics.md.
+    """
 
     ordinal: int
     media_id: str
@@ -114,24 +116,29 @@ class View(Answer, frozen=True, kw_only=True):
     stall_count: int | None
     stall_ms: int | None
     played_ms: int | None
+    bitrate_bits: Decimal | None
+    bitrate_seconds: Decimal | None
     mean_bitrate: Decimal | None
     upswitch_count: int | None
     downswitch_count: int | None
+    oscillation_count: int | None
     quality_seconds: dict[str, float]
     dropped_frames: int | None
     total_frames: int | None
+    restart_count: int | None
     exit_before_start: bool | None
     error_count: int | None
 
 
 class Stall(Answer, frozen=True, kw_only=True):
-    """One rebuffering; ``duration_ms`` None: no end was received."""
+    """One rebuffering; ``duration_ms`` None: nothing tells how long. ``end_seen`` None: an old row."""
 
     view_ordinal: int
     stall_number: int
     began_at: dt.datetime
     position_seconds: Decimal | None
     duration_ms: int | None
+    end_seen: bool | None
 
 
 class UsedReference(Answer, frozen=True, kw_only=True):

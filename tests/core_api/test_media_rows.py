@@ -37,6 +37,13 @@ def test_every_figure_of_a_view_is_in_its_column(bench: Bench) -> None:
     for name, value in msgspec.structs.asdict(view).items():
         stored = row[name]
         assert (float(stored) if isinstance(value, float) else stored) == value, name  # type: ignore[arg-type]
+    detail = bench.api.call("GET", f"/v1/sessions/{bench.session_id}", bench.api.specialist(bench.clinic)).json
+    (shown,) = detail["views"]
+    for name, value in msgspec.structs.asdict(view).items():
+        assert (dt.datetime.fromisoformat(shown[name]) if isinstance(value, dt.datetime) else shown[name]) == value, (
+            name
+        )
+    assert [stall["end_seen"] for stall in detail["stalls"]] == [True]
     assert row["bitrate_bits"] == 8 * 2_500_000 + 12 * 800_000 + 22 * 5_000_000
     assert (row["oscillation_count"], row["restart_count"]) == (1, 0)
 

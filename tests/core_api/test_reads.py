@@ -265,3 +265,29 @@ def test_what_is_selected_of_a_session_is_answered(api: Api, clinic: Clinic, nam
         cursor = tx.execute(query(name), {"session_id": uuid.uuid4(), "started_at": NOW})
     assert cursor.description is not None
     assert [column.name for column in cursor.description] == list(shape.__struct_fields__)
+
+
+SAID_ONCE = {"session_id", "started_at", "organisation_id", "patient_id", "exercise_id", "patient_exercise_log_id"}
+
+
+@pytest.mark.parametrize(
+    ("table", "shape", "elsewhere"),
+    [
+        ("media_session_metrics", View, {"revision", "applied_at"}),
+        ("media_buffering_events", Stall, set()),
+        ("pose_session_metrics", Movement, set()),
+        ("pose_rep_metrics", Rep, {"byte_offset", "byte_length"}),
+    ],
+)
+def test_whatever_is_stored_of_a_session_is_answered(
+    api: Api, table: str, shape: type[Answer], elsewhere: set[str]
+) -> None:
+    """``elsewhere``: what the session itself says, or its replay. Each ratio's parts are there, so nobody averages ratios."""
+    stored = {
+        row["column_name"]
+        for row in api.rows(
+            "select column_name from information_schema.columns where table_schema = 'telemetry' and table_name = %s",
+            table,
+        )
+    }
+    assert stored - SAID_ONCE - elsewhere == set(shape.__struct_fields__)

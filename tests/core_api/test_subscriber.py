@@ -372,10 +372,8 @@ def test_what_waits_is_told_and_unknown_where_the_database_is_away(bench: Bench)
     [waits] = bench.api.rows("select extract(epoch from created_at)::float8 as at from bus.events")
     assert figure(bench, "oldest_pending_timestamp_seconds") == pytest.approx(waits["at"])
 
-    @contextlib.contextmanager
-    def nowhere() -> Iterator[psycopg.Connection[Any]]:
+    def nowhere() -> contextlib.AbstractContextManager[psycopg.Connection[Any]]:
         raise psycopg.OperationalError("away")
-        yield
 
     BacklogWatch(nowhere, CONSUMER, bench.meter).look()
     assert math.isnan(figure(bench, "pending"))
