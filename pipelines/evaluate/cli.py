@@ -13,8 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.evaluate.dataset import DatasetError, read_manifest, read_references, read_sequence
+from pipelines.evaluate.dataset import read_manifest, read_references, read_sequence
+from pipelines.evaluate.published import publish
 from pipelines.evaluate.report import Overall, Report, Row, report
+from pipelines.evaluate.robustness import Counted, count_films, count_recording, figures
+from pipelines.evaluate.robustness_tables import markdown, tables
 from pipelines.evaluate.run import Judged, judge, judge_cuts, left_out_summaries
 from pipelines.pose.version import algorithm_version
 
@@ -94,8 +97,23 @@ def _headline(result: Report) -> str:
 )
 @click.option("--cuts", default=6, show_default=True, type=click.IntRange(0, 1000), help="Cuts and joins a recording.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of the cuts and joins.")
-def evaluate(folder: Path, out: Path, cuts: int, seed: int) -> None:
+@click.option(
+    "--films",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 1000),
+    help="Also count what goes wrong before a camera: variants of each recording and of this many simulated films "
+    "an exercise; 0 leaves that out.",
+)
+@click.option(
+    "--page",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Write the variants' tables into this page, between its marks of `variants`.",
+)
+def evaluate(*, folder: Path, out: Path, cuts: int, seed: int, films: int, page: Path | None) -> None:
     """Count and score recorded sequences, and seeded cuts and joins of them; write the figures as JSON."""
+    if page is not None and not films:
+        raise click.UsageError("--page has nothing to write without --films")
     # A pipe or a file has no width of its own; the table is read unbroken at this one.
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     columns = (
@@ -120,11 +138,21 @@ def evaluate(folder: Path, out: Path, cuts: int, seed: int) -> None:
                     judge(sequence, references.get(sequence_id, []), cut=False, left_out=left_out.get(sequence_id))
                 )
                 judged += judge_cuts(sequence, cuts, seed)
-    except DatasetError as error:
+            counted: list[Counted] = []
+            if films:
+                for sequence in progress.track(sequences, description="variants of recordings"):
+                    counted += count_recording(sequence, seed)
+                for number in progress.track(range(films), description="variants of films"):
+                    counted += count_films(number, seed)
+        result = msgspec.structs.replace(report(judged), variants=figures(counted))
+        if page is not None:
+            publish(page, "variants", markdown(result.variants))
+    except ValueError as error:  # DatasetError and NotMarkedError are
         raise click.ClickException(str(error)) from error
-    result = report(judged)
     console.print(_table(result))
     console.print(_headline(result))
+    for each in tables(result.variants):
+        console.print(each)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     console.print(f"written: {out}")

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from pipelines.evaluate.metrics import auc, mean, spread_about_offset
+from pipelines.evaluate.robustness import VariantFigures
 from pipelines.evaluate.run import FormScores, Judged
 
 DECIMALS: Final = 4
@@ -65,6 +66,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[Row]
     counting_by_subject: list[SubjectCounting]
     overall: Overall
+    variants: list[VariantFigures] = []
 
 
 def _rounded(value: float | None) -> float | None:

@@ -73,6 +73,8 @@ def counting_rule(profile: MovementProfile) -> Rule:
         turn_share=profile.primary.turn_share,
         partial_share=profile.primary.partial_share,
         edge_share=profile.primary.edge_share,
+        turn_share_most=profile.primary.turn_share_most,
+        fidget_share=profile.primary.fidget_share,
     )
 
 

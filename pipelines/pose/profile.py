@@ -48,6 +48,10 @@ class Primary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     # Hysteresis, and the least a repetition has to reach, as a share of the patient's typical excursion. Clinic
     # recordings want small repetitions kept (0.2), films from anywhere want them dropped (0.4 and more).
     turn_share: Share = 0.2
+    # The session may ask for more: up to this share, where its own excursions leave the clearest gap between them.
+    turn_share_most: Share = 0.5
+    # What is under this share of the usual duration and of the usual excursion, both, is a fidget; 0 keeps everything.
+    fidget_share: Share = 0.5
     partial_share: Share = 0.15  # a movement between this and ``turn_share`` is a partial repetition
     return_share: Share = 0.4  # of the rise, that the way back must cover
     # A repetition that the recording's edge cuts is counted if this share of its missing flank is there; None: never.

@@ -1,8 +1,9 @@
-"""Repetitions in one signal: turning points, which excursions count, where each begins and ends. No angles, no scores.
+"""Repetitions in one signal: which excursions count, where each begins and ends. No angles, no scores.
 
-A repetition is a rise from rest to a peak and the way back. Turning points are found with hysteresis (the "rainflow" or
-zigzag rule: a turn counts once the signal has come back by the threshold), so noise below the threshold never counts,
-however long it lasts, and the threshold adapts to the patient's own range above a floor that the profile gives.
+A repetition is a rise from rest to a peak and the way back. Turning points (``turns``) are found with hysteresis (the
+"rainflow" or zigzag rule: a turn counts once the signal has come back by the threshold), so noise below the threshold
+never counts, however long it lasts, and the threshold adapts to the patient's own range above a floor that the profile
+gives.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipelines.pose.fidgets import repeated
+from pipelines.pose.turns import clear_threshold, turning_points, typical_excursion
 
 Float64s = NDArray[np.float64]
 
@@ -49,6 +53,8 @@ class Rule(NamedTuple):
     turn_share: float
     partial_share: float = 0.15
     edge_share: float | None = None
+    turn_share_most: float = 0.0  # up to here the threshold goes where the session's excursions leave a gap
+    fidget_share: float = 0.0
 
 
 class Found(NamedTuple):
@@ -64,60 +70,6 @@ class _Excursion(NamedTuple):
     before: int
     peak: int
     after: int
-
-
-def turning_points(signal: Float64s, threshold: float) -> list[int]:
-    """Indices of alternating valleys and peaks that differ by at least ``threshold``; the two ends close the list.
-
-    The first and last entries are the extremes before the first and after the last confirmed turn. Empty where the
-    whole signal stays within ``threshold``.
-    """
-    step = np.diff(signal)
-    moving = np.flatnonzero(step)
-    if not len(moving):
-        return []
-    sign = np.signbit(step[moving])
-    at = np.concatenate(([0], moving[1:][sign[1:] != sign[:-1]], [len(signal) - 1]))
-    values = signal[at].tolist()
-    turns: list[int] = []
-    low = high = 0
-    rising: bool | None = None
-    for i, value in enumerate(values):
-        if rising is None:
-            low = i if value < values[low] else low
-            high = i if value > values[high] else high
-            if value - values[low] >= threshold:
-                turns.append(low)
-                rising, high = True, i
-            elif values[high] - value >= threshold:
-                turns.append(high)
-                rising, low = False, i
-        elif rising:
-            if value > values[high]:
-                high = i
-            elif values[high] - value >= threshold:
-                turns.append(high)
-                rising, low = False, i
-        elif value < values[low]:
-            low = i
-        elif value - values[low] >= threshold:
-            turns.append(low)
-            rising, high = True, i
-    if rising is not None:
-        turns.append(high if rising else low)
-    return [int(at[turn]) for turn in turns]
-
-
-def _typical_excursion(signal: Float64s, turns: list[int]) -> float:
-    """Weighted median of the steps between turns, each weighing what it covers: half of all movement is in larger ones.
-
-    So many fidgets do not make a fidget typical, and a set-up movement larger than the repetitions does not either.
-    """
-    steps = np.sort(np.abs(np.diff(signal[turns])))
-    if not len(steps):
-        return 0.0
-    covered = np.cumsum(steps)
-    return float(steps[np.searchsorted(covered, 0.5 * covered[-1])])
 
 
 def _leaves_rest(signal: Float64s, valley: int, peak: int, level: float) -> int:
@@ -211,8 +163,9 @@ def segment(signal: Float64s, rule: Rule) -> Found:
     """
     floor = rule.minimum_excursion
     turns = turning_points(signal, floor)
-    typical = _typical_excursion(signal, turns)
+    typical = typical_excursion(signal, turns)
     threshold = max(floor, rule.turn_share * typical)
+    threshold = clear_threshold(signal, turns, threshold, rule.turn_share_most * typical)
     if threshold > floor:
         turns = turning_points(signal, threshold)
     whole, broken = _merged(signal, turns, rule)
@@ -222,6 +175,10 @@ def segment(signal: Float64s, rule: Rule) -> Found:
         rep = _bounded(signal, excursion)
         if rep is not None and rule.shortest <= rep.offset - rep.onset <= rule.longest:
             found.append(rep)
+    if found:
+        lasts = np.array([rep.offset - rep.onset for rep in found], dtype=np.float64)
+        kept = repeated(lasts, np.array([rep.excursion for rep in found]), rule.fidget_share)
+        found = [rep for rep, keep in zip(found, kept.tolist(), strict=True) if keep]
     counted = {rep.peak for rep in found}
     unfinished = [
         Repetition(each.before, each.peak, each.after, float(signal[each.peak] - signal[each.before]), *each[::2])

@@ -187,7 +187,8 @@ def test_the_command_writes_the_report(folder: Path, tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     assert "overall" in run.output
     written = json.loads(out.read_bytes())
-    assert set(written) == {"rows", "counting_by_subject", "overall"}
+    assert set(written) == {"rows", "counting_by_subject", "overall", "variants"}
+    assert written["variants"] == []
     assert "Subjects counted, cuts and joins" in run.output
     assert set(written["overall"]) == OVERALL_FIELDS
     assert all(set(row) == ROW_FIELDS for row in written["rows"])

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipelines.pose.phases import phases
-from pipelines.pose.segmentation import REST_POINTS, Rule, repetitions, turning_points
+from pipelines.pose.segmentation import REST_POINTS, Rule, repetitions
 from pipelines.pose.signals import timeline
+from pipelines.pose.turns import turning_points
 from tests.pose.synthetic import repetitions_deg, timestamps
 
 RULE = Rule(minimum_excursion=15.0, shortest=10, longest=600, return_share=0.4, turn_share=0.2)
