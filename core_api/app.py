@@ -12,6 +12,7 @@ from core_api.middleware import Authentication, Cors, RequestLog
 from core_api.resources import (
     consents,
     console,
+    erasures,
     exercises,
     form_templates,
     forms,
@@ -40,6 +41,7 @@ _MODULES = (
     specialists,
     patients,
     consents,
+    erasures,
     patient_plans,
     treatment_sessions,
     forms,

@@ -238,6 +238,13 @@ class RecordConsent(Body, frozen=True, kw_only=True):
     form_id: Id | None = None
 
 
+class RequestErasure(Body, frozen=True, kw_only=True):
+    """POST /v1/patients/{id}/erasure. ``reference``: who asked and how (a ticket, a letter); no name."""
+
+    reference: Name
+    confirm: Literal["erase"]
+
+
 class SubmitForm(Body, frozen=True, kw_only=True):
     """POST /v1/treatment-sessions/{id}/forms"""
 

@@ -31,6 +31,7 @@ REFUSALS = {
     "backdating_not_allowed": Refusal(422, "times are set by the service"),
     "not_found": Refusal(404, "no such route"),
     "patient_not_found": Refusal(404, "no such patient"),
+    "erasure_not_found": Refusal(404, "no such erasure"),
     "exercise_not_found": Refusal(404, "no such exercise, or not part of this treatment session"),
     "treatment_plan_not_found": Refusal(404, "no such treatment plan"),
     "patient_treatment_plan_not_found": Refusal(404, "no such plan of a patient"),

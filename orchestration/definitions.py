@@ -5,7 +5,7 @@ import os
 import dagster as dg
 
 from orchestration.dbt_manifest import ensure_manifest
-from orchestration.defs import alerts, house, keeping_up, marts, plans, reconciliation, retention, sweep
+from orchestration.defs import alerts, erasure, house, keeping_up, marts, plans, reconciliation, retention, sweep
 from orchestration.resources import AnalyticsDbt, SweeperDatabase
 from orchestration.settings import DBT_PROJECT_DIR, Pace, Watch
 
@@ -23,6 +23,7 @@ def defs() -> dg.Definitions:
         plans.definitions(),
         reconciliation.definitions(),
         retention.definitions(),
+        erasure.definitions(),
         house.definitions(),
         alerts.definitions(),
         dg.Definitions(resources={"dbt": AnalyticsDbt(), "sweeper": SweeperDatabase()}),

@@ -22,12 +22,12 @@ from pipelines.adapters.s3.client import connect
 from pipelines.adapters.s3.settings import S3Settings, S3SettingsError
 from pipelines.environment import SettingInvalid
 from pipelines.erasure import ledger
+from pipelines.erasure.numbers import retained_number
 from pipelines.erasure.run import STEPS, Erasure, NotErased, Rules, Waiting
 from pipelines.erasure.settings import ErasureSettings
 from pipelines.ports.blob_store import BlobStore, BlobStoreUnavailable
 from pipelines.retention import policy
 
-_NUMBERS = 1 << 52  # of retained patients; with the sequence's numbers below, all are exact in JSON
 _TEMPORARY = 75  # sysexits.h: EX_TEMPFAIL
 
 
@@ -69,33 +69,52 @@ def eraser(environ: Mapping[str, str], wait_s: float | None = None) -> Iterator[
         )
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one erasure in ``run_due``. ``waiting_for`` None and no error: it is certified."""
 
     erasure_id: UUID
-    certificate_sha256: str | None = None
+    requested_at: dt.datetime
+    steps_done: int
+    certificate: dict[str, Any] | None = None
     waiting_for: str | None = None
     error: str | None = None
 
 
-def run_due(environ: Mapping[str, str]) -> list[Outcome]:
+def run_due(environ: Mapping[str, str], told: Callable[[UUID, str, int, int], None] | None = None) -> list[Outcome]:
     """Go on with every erasure that is not certified, without waiting; one that fails keeps no other from running.
+    ``told(erasure, step, done, total)`` is called as they go on.
 
     For a schedule: an erasure waits for nodes and for the nightly build. Raises as ``eraser``.
     """
     outcomes = []
     with eraser(environ, wait_s=0) as parts:
         for due in parts.store.due():
-            if due.certified:
-                continue
-            try:
-                certificate = parts.erasure(due.erasure_id, _silent).run()
-                outcomes.append(Outcome(due.erasure_id, certificate["sha256"]))
-            except Waiting as waiting:
-                outcomes.append(Outcome(due.erasure_id, waiting_for=str(waiting)))
-            except Exception as error:
-                outcomes.append(Outcome(due.erasure_id, error=f"{type(error).__name__}: {error}"))
+            if not due.certified:
+                outcomes.append(_go_on(parts, due.erasure_id, told))
     return outcomes
+
+
+def _go_on(parts: Eraser, erasure_id: UUID, told: Callable[[UUID, str, int, int], None] | None) -> Outcome:
+    certificate = waiting_for = failed = None
+    try:
+        certificate = parts.erasure(
+            erasure_id, _silent if told is None else lambda step, done, total: told(erasure_id, step, done, total)
+        ).run()
+    except Waiting as waiting:
+        waiting_for = str(waiting)
+    except Exception as error:
+        failed = f"{type(error).__name__}: {error}"
+    state = parts.store.state(erasure_id)
+    if state is None:
+        raise LookupError(f"no erasure {erasure_id}")
+    return Outcome(
+        erasure_id=erasure_id,
+        requested_at=state.requested_at,
+        steps_done=sum(step in state.steps for step in STEPS),
+        certificate=certificate,
+        waiting_for=waiting_for,
+        error=failed,
+    )
 
 
 def replay(parts: Eraser) -> list[UUID]:
@@ -138,12 +157,11 @@ def request(organisation_id: int, patient_id: int, requested_by: str, yes: bool)
     if not yes:
         click.confirm(f"Erase patient {patient_id} of organisation {organisation_id}? It cannot be undone", abort=True)
     with _parts() as parts:
-        retained = _NUMBERS + secrets.randbelow(_NUMBERS)
         made = parts.store.request(
             uuid4(),
             organisation_id,
             patient_id,
-            retained_patient_id=retained,
+            retained_patient_id=retained_number(secrets.randbelow),
             requested_by=requested_by,
             principal_check=None,
         )

@@ -89,6 +89,7 @@ class Surface:
             "organisation_id": clinic.organisation_id,
             "treatment_session_id": opened.json["id"],
             "session_id": started.json["session_id"],
+            "erasure_id": self.erasure(),
             "specialist_id": clinic.ids.specialists[clinic.specialist],
             "service_plan_id": clinic.ids.service_plans["Rehab"],
             "form_template_id": clinic.ids.form_templates["After session"],
@@ -97,6 +98,14 @@ class Surface:
             "started_on": "2026-03-01",
             "ends_on": "2026-12-31",
         }
+
+
+    def erasure(self) -> str:
+        """An erasure that was asked for, of a patient no other request needs."""
+        path = f"/v1/patients/{self.clinic.ids.patients[self.clinic.other_patient]}/erasure"
+        asked = self.api.call("POST", path, self.tokens["manager"], json={"reference": "letter", "confirm": "erase"})
+        assert asked.status_code in (200, 201), asked.text
+        return str(asked.json["id"])
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ class Things:
     clinic: Clinic
     sitting_id: int
     session_id: str
+    erasure_id: str
 
     @property
     def ids(self) -> dict[str, object]:
@@ -43,6 +44,7 @@ class Things:
             "specialist_id": ids.specialists[self.clinic.specialist],
             "treatment_session_id": self.sitting_id,
             "session_id": self.session_id,
+            "erasure_id": self.erasure_id,
         }
 
     def own(self, what: str) -> set[object]:
@@ -56,13 +58,17 @@ class Things:
             "specialists": set(ids.specialists.values()),
             "patients": set(ids.patients.values()),
             "patient-treatment-plans": set(ids.patient_plans),
+            "erasures": {self.erasure_id},
         }
         return kinds[what]
 
 
 def make_things(api: Api, clinic: Clinic) -> Things:
     sitting_id = open_session(api, clinic)["id"]
-    return Things(clinic, sitting_id, start(api, clinic, sitting_id, "Quad Set")[1]["session_id"])
+    other = f"/v1/patients/{clinic.ids.patients[clinic.other_patient]}/erasure"
+    asked = api.call("POST", other, api.manager(clinic), json={"reference": "letter 12", "confirm": "erase"})
+    session_id = start(api, clinic, sitting_id, "Quad Set")[1]["session_id"]
+    return Things(clinic, sitting_id, session_id, asked.json["id"])
 
 
 PLAN, SITTING = "/v1/patient-treatment-plans/{plan_id}", "/v1/treatment-sessions/{treatment_session_id}"
@@ -92,6 +98,9 @@ CASES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("get", CONSENTS): None,
     ("post", CONSENTS): {"purpose": "biometric", "granted": True},
     ("get", f"{CONSENTS}/ledger"): None,
+    ("post", "/v1/patients/{patient_id}/erasure"): {"reference": "letter 13", "confirm": "erase"},
+    ("get", "/v1/erasures"): None,
+    ("get", "/v1/erasures/{erasure_id}"): None,
     ("get", "/v1/patients/{patient_id}/reference-sessions"): None,
     ("get", "/v1/patient-treatment-plans"): None,
     ("post", "/v1/patient-treatment-plans"): {

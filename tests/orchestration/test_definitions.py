@@ -18,6 +18,7 @@ from orchestration.settings import DBT_PROJECT_DIR, PROJECT_DIR, Pace, SettingsE
 
 GOLDEN = Path(__file__).with_name("assets.txt")
 JOBS = {
+    "erasure",
     "housekeeping",
     "keeping_up",
     "nightly_marts",
@@ -28,13 +29,14 @@ JOBS = {
     "source_freshness",
     "sweep",
 }
-SCHEDULES = JOBS - {"sweep"}
-SENSORS = {"failed_checks", "failed_runs", "silent_sessions", "standstill"}
+SCHEDULES = JOBS - {"sweep", "erasure"}
+SENSORS = {"failed_checks", "failed_runs", "open_erasures", "silent_sessions", "standstill"}
 GROUPS = {
     "exposures",
     "intermediate",
     "marts",
     "operations",
+    "privacy",
     "retention",
     "source_core",
     "source_pg_catalog",
