@@ -1,7 +1,9 @@
 -- Suppression, per quarter: a cell with 1 to 10 patients is small. Its figures could be had back as the 'all' row
--- minus the shown cells, so the smallest of the others is suppressed with it. Where there is no other, 'all' has fewer
--- than 11 patients itself, or at least two small cells hide in it together. One population feeds every figure of a
--- cell (sessions whose form and range of motion are both known), so that none rests on fewer patients than it has.
+-- minus the shown cells, so the smallest of the others is suppressed with it. That leaves an interval, which can be
+-- narrow: 1 and 11 make 12, and nothing else of that kind does. So 'all' is shown only where every small cell could
+-- still be anything from 1 to 10 to somebody who knows these rules: that hidden cells are small or not, and that the
+-- other one is no larger than the smallest that is shown. Else 'all' is suppressed too. One population feeds every
+-- figure of a cell (sessions whose form and range of motion are both known), so that none rests on fewer patients.
 with
 
 cells as (
@@ -22,6 +24,41 @@ judged as (
   window quarter as (partition by cells.quarter_start)
 ),
 
+chosen as (
+  select
+    *,
+    not is_total and (is_small or (small_cells > 0 and size_order = 1)) as is_hidden
+  from judged
+),
+
+bounded as (
+  select
+    *,
+    sum(patients) filter (where is_hidden) over quarter as hidden_patients,
+    -- The total counts a patient of two exercises once, so this may be less.
+    max(patients) filter (where is_total) over quarter
+    - coalesce(sum(patients) filter (where not is_total and not is_hidden) over quarter, 0) as hidden_in_total,
+    count(*) filter (where is_hidden and not is_small) over quarter as other_hidden_cells,
+    min(patients) filter (where not is_total and not is_hidden) over quarter as smallest_shown
+  from chosen
+  window quarter as (partition by quarter_start)
+),
+
+protected as (
+  select
+    *,
+    -- Upwards: the other small cells have one patient each, the other hidden cell as few as it may.
+    least(hidden_patients, hidden_in_total) - (small_cells - 1)
+    - other_hidden_cells * {{ var('minimum_cell_patients') }} >= {{ var('minimum_cell_patients') }} - 1
+    -- Downwards: the other small cells have as many as they may, the other hidden cell as many as the smallest shown.
+    and (
+      (other_hidden_cells > 0 and smallest_shown is null)
+      or hidden_patients - (small_cells - 1) * ({{ var('minimum_cell_patients') }} - 1)
+      - case when other_hidden_cells > 0 then smallest_shown else 0 end <= 1
+    ) as is_wide
+  from bounded
+),
+
 decided as (
   select
     *,
@@ -29,10 +66,11 @@ decided as (
       -- A running quarter changes every night: two nights' difference would be one patient's figures.
       when quarter_start >= date_trunc('quarter', {{ as_of() }} at time zone 'UTC')::date then 'open_quarter'
       when is_small then 'small_cell'
-      when not is_total and small_cells > 0 and size_order = 1 then 'complementary'
+      when is_hidden then 'complementary'
+      when is_total and small_cells > 0 and not is_wide then 'complementary'
       else 'none'
     end as suppression
-  from judged
+  from protected
 )
 
 select
