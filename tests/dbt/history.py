@@ -146,6 +146,7 @@ class History:
                 completed_at=started_at + dt.timedelta(minutes=20) if done else None,
                 pain_level_before=chance.choice((None, *range(11))) if done else None,
                 pain_level_after=chance.choice((None, *range(11))) if done else None,
+                perceived_difficulty=random.Random(f"{plan} {number}").choice((None, *range(1, 11))) if done else None,
                 duration_seconds=chance.randrange(300, 2400) if done else None,
             )
             for order, exercise in enumerate(chance.sample(list(exercises), k=2) if done else [], start=1):

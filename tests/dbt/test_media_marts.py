@@ -101,6 +101,9 @@ def test_what_the_patient_did_next(marts: Marts) -> None:
         assert row["is_abandoned"] == ("abandoned" in said if said else None)
         assert row["is_sitting_left"] == {"completed": False, "skipped": True}.get(sitting["status"])
         assert row["stall_ratio"] == ratio(views[log["id"]], "stall_ms", "played_ms", "0.000001")
+        pain_before, pain_after = sitting["pain_level_before"], sitting["pain_level_after"]
+        assert (row["perceived_difficulty"], row["pain_level_after"]) == (sitting["perceived_difficulty"], pain_after)
+        assert row["pain_change_points"] == (None if None in {pain_before, pain_after} else pain_before - pain_after)
         change = None if score is None or before is None else score - before
         assert row["form_score_change"] == change
         assert row["is_form_dropped"] == (None if change is None else change <= -5)

@@ -63,7 +63,11 @@ select
   logs.form_score,
   forms.previous_form_score::numeric(5, 2) as previous_form_score,
   (logs.form_score - forms.previous_form_score)::numeric(6, 2) as form_score_change,
-  logs.form_score - forms.previous_form_score <= -{{ form_drop_points }} as is_form_dropped
+  logs.form_score - forms.previous_form_score <= -{{ form_drop_points }} as is_form_dropped,
+  -- What the patient said of the whole sitting afterwards.
+  sessions.perceived_difficulty,
+  sessions.pain_level_after,
+  sessions.pain_level_before - sessions.pain_level_after as pain_change_points
 from logs
 inner join {{ ref('stg_core__patient_session_completions') }} as sessions using (session_completion_id)
 inner join sittings using (patient_exercise_log_id)
