@@ -161,6 +161,13 @@ class NewServicePlan(Body, frozen=True, kw_only=True):
     currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
 
 
+class ChangeServicePlan(Body, frozen=True, kw_only=True):
+    """PATCH /v1/service-plans/{id}. The currency stays: what was paid is in it."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    price_cents: Cents | msgspec.UnsetType = msgspec.UNSET
+
+
 class NewFormTemplate(Body, frozen=True, kw_only=True):
     """POST /v1/form-templates. A changed form is a new version."""
 
@@ -170,11 +177,24 @@ class NewFormTemplate(Body, frozen=True, kw_only=True):
     questions: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=200)] = []
 
 
+class NewFormVersion(Body, frozen=True, kw_only=True):
+    """POST /v1/form-templates/{id}/versions: what is left out is as in the version before."""
+
+    purpose: Name | msgspec.UnsetType | None = msgspec.UNSET
+    questions: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=200)] | msgspec.UnsetType = msgspec.UNSET
+
+
 class NewSpecialist(Body, frozen=True, kw_only=True):
     """POST /v1/specialists. ``principal_id`` is the identity provider's."""
 
     principal_id: UUID
     full_name: Name | None = None
+
+
+class ChangeSpecialist(Body, frozen=True, kw_only=True):
+    """PATCH /v1/specialists/{id}"""
+
+    full_name: Name | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class NewPatient(Body, frozen=True, kw_only=True):

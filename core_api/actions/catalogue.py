@@ -14,7 +14,13 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from core_api import audit, conditional
-from core_api.bodies import ChangeExercise, ChangeTreatmentPlan, PrescribedExercise
+from core_api.bodies import (
+    ChangeExercise,
+    ChangeServicePlan,
+    ChangeTreatmentPlan,
+    NewFormVersion,
+    PrescribedExercise,
+)
 from core_api.database import Row, Tx, every, one, run, the
 from core_api.errors import Problem, not_found
 from core_api.identity import Actor
@@ -31,7 +37,7 @@ def create(tx: Tx, actor: Actor, author: audit.Author, what: str, *, values: Row
 
 
 def taken(what: str) -> Problem:
-    return Problem(409, "already_exists", f"there is such a {what.replace('_', ' ')} already")
+    return Problem(409, "already_exists", f"this {what.replace('_', ' ')} is there already")
 
 
 def exercise(tx: Tx, exercise_id: int) -> Row:
@@ -54,6 +60,28 @@ def change_exercise(tx: Tx, author: audit.Author, exercise_id: int, body: Change
     except errors.UniqueViolation:
         raise taken("exercise") from None
     audit.record(tx, author, "exercise.change", "core.exercises", exercise_id, fields=sorted(_given(body)))
+    return changed
+
+
+def service_plan(tx: Tx, service_plan_id: int) -> Row:
+    """Raises ``Problem`` 404."""
+    row = one(tx, "service_plan", {"service_plan_id": service_plan_id})
+    if row is None:
+        raise not_found("service_plan")
+    return row
+
+
+def change_service_plan(
+    tx: Tx, author: audit.Author, service_plan_id: int, body: ChangeServicePlan, if_match: str
+) -> Row:
+    """Raises ``Problem`` 404 or 412. What was paid so far keeps its amount."""
+    row = one(tx, "service_plan_locked", {"service_plan_id": service_plan_id})
+    if row is None:
+        raise not_found("service_plan")
+    conditional.check(if_match, row)
+    changed = {**row, **_given(body)}
+    run(tx, "change_service_plan", changed)
+    audit.record(tx, author, "service_plan.change", "core.service_plans", service_plan_id, fields=sorted(_given(body)))
     return changed
 
 
@@ -94,13 +122,57 @@ def change_treatment_plan(
     return treatment_plan(tx, treatment_plan_id)
 
 
+def form_template(tx: Tx, form_template_id: int) -> Row:
+    """One version of a form. Raises ``Problem`` 404."""
+    row = one(tx, "form_template_version", {"form_template_id": form_template_id})
+    if row is None:
+        raise not_found("form_template")
+    return row
+
+
 def create_form_template(
     tx: Tx, actor: Actor, author: audit.Author, values: Row, *, questions: Sequence[dict[str, Any]], now: datetime
 ) -> Row:
     """Raises ``Problem`` 409 for a version that is there already."""
     sealed = {**values, "questions": Jsonb(list(questions))}
-    form_template_id = create(tx, actor, author, "form_template", values=sealed, now=now)
-    return {**values, "id": form_template_id, "questions": list(questions)}
+    return form_template(tx, create(tx, actor, author, "form_template", values=sealed, now=now))
+
+
+def create_form_version(
+    tx: Tx,
+    actor: Actor,
+    author: audit.Author,
+    form_template_id: int,
+    *,
+    body: NewFormVersion,
+    if_match: str,
+    now: datetime,
+) -> Row:
+    """The form's next version. The one before stays as it was: consents and answers refer to it.
+
+    Raises ``Problem`` 404, 412, or 409 where it is not the form's newest version.
+    """
+    before = form_template(tx, form_template_id)
+    conditional.check(if_match, before)
+    if not before["is_newest"]:
+        raise _superseded()
+    said = _given(body)
+    values = {
+        "name": before["name"],
+        "version": before["version"] + 1,
+        "purpose": said.get("purpose", before["purpose"]),
+    }
+    questions = said["questions"] if "questions" in said else before["questions"]
+    try:
+        return create_form_template(tx, actor, author, values, questions=questions, now=now)
+    except Problem as refused:
+        if refused.problem_code == "already_exists":  # somebody made it since the look above
+            raise _superseded() from None
+        raise
+
+
+def _superseded() -> Problem:
+    return Problem(409, "form_template_superseded", "the form has a later version; make the next one of that")
 
 
 def _prescribe(tx: Tx, actor: Actor, plan_id: int, exercises: Sequence[PrescribedExercise]) -> None:

@@ -154,6 +154,8 @@ def _answer(tx: Tx, sitting: Row, exercise: Row, session: Row, maker: SessionMak
         expires_at=session["token_expires_at"],
     )
     granted = consent.granted(tx, sitting["patient_id"])
+    # What an assigned plan prescribes never changes, so this is what was frozen, also where the session goes on.
+    asked = _prescription(exercise)
     return {
         "session_id": session["session_id"],
         "token": maker.signing_key.mint(claims, maker.token_issuer),
@@ -168,8 +170,11 @@ def _answer(tx: Tx, sitting: Row, exercise: Row, session: Row, maker: SessionMak
             "id": exercise["exercise_id"],
             "name": exercise["name"],
             "media_id": exercise["media_id"],
-            "prescribed_sets": exercise["prescribed_sets"],
-            "prescribed_reps": exercise["prescribed_reps"],
-            "side": exercise["side"],
+            "prescribed_sets": asked.sets,
+            "prescribed_reps": asked.reps,
+            "side": asked.side,
+            "target_low_deg": asked.target_low_deg,
+            "target_high_deg": asked.target_high_deg,
+            "hold_ms": asked.hold_ms,
         },
     }

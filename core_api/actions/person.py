@@ -11,11 +11,13 @@ from psycopg import errors
 
 from core_api import access, audit, conditional
 from core_api.actions.catalogue import taken
-from core_api.bodies import ChangePatient, NewPatient
+from core_api.bodies import ChangePatient, ChangeSpecialist, NewPatient
 from core_api.database import Row, Tx, one, run, the
 from core_api.encryption import ColumnCipher, Place
-from core_api.errors import Problem
+from core_api.errors import Problem, not_found
 from core_api.identity import Actor
+
+_SPECIALIST_NAME = "core.specialists.full_name_encrypted"
 
 
 def opened(tx: Tx, cipher: ColumnCipher, row: Row, table: str) -> Row:
@@ -88,11 +90,42 @@ def add_specialist(
     now: datetime,
 ) -> Row:
     """Raises ``Problem`` 409 for a principal that is a specialist already."""
-    place = Place(actor.organisation_id, "core.specialists.full_name_encrypted", str(principal_id))
+    place = Place(actor.organisation_id, _SPECIALIST_NAME, str(principal_id))
     sealed = None if full_name is None else cipher.seal(tx, full_name, place)
     values = {"principal_id": principal_id, "full_name_encrypted": sealed}
     made = _insert(tx, actor, author, "specialist", values=values, now=now)
     return {"id": made, "principal_id": principal_id, "full_name": full_name}
+
+
+def specialist(tx: Tx, cipher: ColumnCipher, specialist_id: int) -> Row:
+    """Raises ``Problem`` 404."""
+    return _specialist(tx, cipher, one(tx, "specialist", {"specialist_id": specialist_id}))
+
+
+def change_specialist(
+    tx: Tx, author: audit.Author, cipher: ColumnCipher, specialist_id: int, *, body: ChangeSpecialist, if_match: str
+) -> Row:
+    """Raises ``Problem`` 404 or 412. Who it is (the principal) stays."""
+    row = one(tx, "specialist_locked", {"specialist_id": specialist_id})
+    before = _specialist(tx, cipher, row)
+    conditional.check(if_match, before)
+    if row is None or body.full_name is msgspec.UNSET:
+        fields = []
+    else:
+        place = Place(row["organisation_id"], _SPECIALIST_NAME, str(row["principal_id"]))
+        sealed = None if body.full_name is None else cipher.seal(tx, body.full_name, place)
+        run(tx, "change_specialist", {"id": specialist_id, "full_name_encrypted": sealed})
+        fields = ["full_name"]
+    audit.record(tx, author, "specialist.change", "core.specialists", specialist_id, fields=fields)
+    return specialist(tx, cipher, specialist_id)
+
+
+def _specialist(tx: Tx, cipher: ColumnCipher, row: Row | None) -> Row:
+    """What is shown of a specialist. Raises ``Problem`` 404 for None."""
+    if row is None:
+        raise not_found("specialist")
+    found = opened(tx, cipher, row, "core.specialists")
+    return {name: found[name] for name in ("id", "principal_id", "full_name")}
 
 
 def _insert(tx: Tx, actor: Actor, author: audit.Author, what: str, *, values: Row, now: datetime) -> int:

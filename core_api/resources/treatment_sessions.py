@@ -43,6 +43,15 @@ class TreatmentSessionEntry(Answer, frozen=True, kw_only=True):
     duration_seconds: int | None
 
 
+class ListedTreatmentSession(TreatmentSessionEntry, frozen=True, kw_only=True):
+    """One sitting of a list. ``incomplete``: a stream of its exercises ended that nobody ended; ``revision`` None: no
+    stream has a result. The sitting alone has neither: a result that arrives would move its ETag under its patient.
+    """
+
+    incomplete: bool
+    revision: int | None
+
+
 class TreatmentSession(TreatmentSessionEntry, frozen=True, kw_only=True):
     """One sitting with its notes and what its plan prescribes, in order."""
 
@@ -58,7 +67,9 @@ class Capture(Answer, frozen=True, kw_only=True):
 
 
 class ExerciseToDo(Answer, frozen=True, kw_only=True):
-    """The exercise that was started."""
+    """The exercise that was started, and what was asked for: frozen with the session. A target that is None is the
+    movement profile's own.
+    """
 
     id: int
     name: str
@@ -66,6 +77,9 @@ class ExerciseToDo(Answer, frozen=True, kw_only=True):
     prescribed_sets: int | None
     prescribed_reps: int | None
     side: Literal["left", "right", "both"] | None
+    target_low_deg: float | None
+    target_high_deg: float | None
+    hold_ms: int | None
 
 
 class StartedExercise(Answer, frozen=True, kw_only=True):
@@ -228,7 +242,7 @@ ROUTES = (
         {
             "get": Operation(
                 "The plan's treatment sessions, newest first",
-                {200: Paged[TreatmentSessionEntry]},
+                {200: Paged[ListedTreatmentSession]},
                 roles=_WHO,
                 query=PageQuery,
                 refusals=("patient_treatment_plan_not_found",),

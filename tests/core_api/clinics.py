@@ -40,7 +40,7 @@ from pipelines.adapters.memory.blob_store import MemoryBlobStore
 NOW = datetime(2026, 3, 18, 10, 0, tzinfo=UTC)
 PROFILE = '{"name": "deep_squat"}'
 PORTAL = "https://portal.example"
-TRANSITIONS = ("complete", "skip", "cancel")
+TRANSITIONS = ("complete", "skip", "cancel", "versions")
 
 
 @dataclass

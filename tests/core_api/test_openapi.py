@@ -99,7 +99,6 @@ class Surface:
             "ends_on": "2026-12-31",
         }
 
-
     def erasure(self) -> str:
         """An erasure that was asked for, of a patient no other request needs."""
         path = f"/v1/patients/{self.clinic.ids.patients[self.clinic.other_patient]}/erasure"

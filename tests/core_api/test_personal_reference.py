@@ -155,6 +155,10 @@ class Scene:
 
 @pytest.fixture
 def scene(api: Api, clinic: Clinic, database: Database) -> Scene:
+    return consenting(api, clinic, database)
+
+
+def consenting(api: Api, clinic: Clinic, database: Database) -> Scene:
     object.__setattr__(api.deps, "sessions", replace(api.deps.sessions, profile_json=shipped_json))
     consent = {"purpose": "biometric", "granted": True}
     api.call("POST", f"/v1/patients/{clinic.patient_id}/consents", api.patient(clinic), json=consent)

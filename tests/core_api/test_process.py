@@ -25,7 +25,10 @@ from infra.stack.keys import SigningKeys, column_key_file
 from infra.stack.loopback import free_run
 from infra.stack.throwaway import Bucket, Database
 from pipelines.adapters.key_file import KeyFile
-from tests.core_api.clinics import clinic_spec, make_clinic
+from pipelines.adapters.s3.blob_store import S3BlobStore
+from pipelines.adapters.s3.settings import S3Settings
+from tests.core_api.clinics import Api, Clinic, clinic_spec, make_clinic
+from tests.core_api.test_personal_reference import consenting, squats
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,3 +133,37 @@ AS_JSON = {"Content-Type": "application/json"}
 
 def new_key() -> dict[str, str]:
     return {"Idempotency-Key": str(uuid.uuid4())}
+
+
+def test_learning_a_reference_leaves_the_worker_to_others(  # noqa: PLR0917 - pytest fills them in
+    environment: dict[str, str], api: Api, clinic: Clinic, database: Database, s3: Bucket, tmp_path: Path
+) -> None:
+    """In the one gevent worker: reading and computing a long replay takes a while, and nobody waits for it."""
+    blobs = S3BlobStore(s3.client(), S3Settings(bucket=s3.bucket, endpoint_url=s3.endpoint_url, encryption="none"))
+    object.__setattr__(api.deps, "blobs", blobs)
+    scene = consenting(api, clinic, database)
+    session_id = scene.start()
+    scene.finalise(session_id, squats(reps=150))  # seven and a half minutes
+    path, token = f"/v1/sessions/{session_id}/reference", api.specialist(clinic)
+    headers = {"Authorization": f"Bearer {token}"}
+    with (
+        serving(environment, tmp_path / "core_api.log") as url,
+        httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        tag = {"If-Match": client.get(path).headers["etag"]}
+        began = time.monotonic()
+        marking = threads.submit(lambda: (client.put(path, headers=tag), time.monotonic() - began))
+        waits_s = []
+        while not marking.done():
+            asked = time.monotonic()
+            assert client.get("/healthz").status_code == 200
+            waits_s.append(time.monotonic() - asked)
+        marked, took_s = marking.result()
+        assert marked.status_code == 200, marked.text
+        assert (marked.json()["is_reference"], marked.json()["rep_count"]) == (True, 150)
+        # Were it computed on the hub, one of the others would have waited for nearly all of it.
+        assert len(waits_s) >= 5
+        assert max(waits_s) < took_s / 2, (max(waits_s), took_s)
+        again = client.put(path, headers=tag)
+        assert (again.status_code, again.json()["code"]) == (412, "if_match_failed")

@@ -282,7 +282,7 @@ SAID_ONCE = {"session_id", "started_at", "organisation_id", "patient_id", "exerc
 def test_whatever_is_stored_of_a_session_is_answered(
     api: Api, table: str, shape: type[Answer], elsewhere: set[str]
 ) -> None:
-    """``elsewhere``: what the session itself says, or its replay. Each ratio's parts are there, so nobody averages ratios."""
+    """Each ratio's parts too, so that nobody averages ratios. ``elsewhere``: the session or its replay says it."""
     stored = {
         row["column_name"]
         for row in api.rows(

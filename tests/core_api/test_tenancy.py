@@ -80,23 +80,29 @@ CASES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("get", "/v1/exercises"): None,
     ("post", "/v1/exercises"): {"name": "Hop", "movement_profile": "deep_squat"},
     ("get", "/v1/exercises/{exercise_id}"): None,
-    ("patch", "/v1/exercises/{exercise_id}"): {"name": "Hop"},
+    ("patch", "/v1/exercises/{exercise_id}"): {"name": "Leap"},
     ("get", "/v1/treatment-plans"): None,
     ("post", "/v1/treatment-plans"): {"name": "Hips", "exercises": [{"exercise_id": "{exercise_id}"}]},
     ("get", "/v1/treatment-plans/{treatment_plan_id}"): None,
     ("patch", "/v1/treatment-plans/{treatment_plan_id}"): {"name": "Hips"},
     ("get", "/v1/service-plans"): None,
     ("post", "/v1/service-plans"): {"name": "More", "price_cents": 1, "currency": "EUR"},
+    ("get", "/v1/service-plans/{service_plan_id}"): None,
+    ("patch", "/v1/service-plans/{service_plan_id}"): {"price_cents": 2},
     ("get", "/v1/form-templates"): None,
     ("post", "/v1/form-templates"): {"name": "Another"},
+    ("get", "/v1/form-templates/{form_template_id}"): None,
+    ("post", "/v1/form-templates/{form_template_id}/versions"): {"questions": []},
     ("get", "/v1/specialists"): None,
     ("post", "/v1/specialists"): {"principal_id": str(uuid.UUID(int=7))},
+    ("get", "/v1/specialists/{specialist_id}"): None,
+    ("patch", "/v1/specialists/{specialist_id}"): {"full_name": None},
     ("get", "/v1/patients"): None,
     ("post", "/v1/patients"): {"principal_id": str(uuid.UUID(int=8)), "full_name": "New", "time_zone": "UTC"},
     ("get", "/v1/patients/{patient_id}"): None,
     ("patch", "/v1/patients/{patient_id}"): {"time_zone": "UTC"},
     ("get", CONSENTS): None,
-    ("post", CONSENTS): {"purpose": "biometric", "granted": True},
+    ("post", CONSENTS): {"purpose": "analytics", "granted": True},
     ("get", f"{CONSENTS}/ledger"): None,
     ("post", "/v1/patients/{patient_id}/erasure"): {"reference": "letter 13", "confirm": "erase"},
     ("get", "/v1/erasures"): None,
@@ -119,6 +125,7 @@ CASES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("get", f"{PLAN}/analytics"): None,
     ("get", f"{PLAN}/exercises/{{exercise_id}}/trend"): None,
     ("get", SITTING): None,
+    ("get", f"{SITTING}/exercise-logs"): None,
     ("post", f"{SITTING}/exercises"): {"exercise_id": "{exercise_id}"},
     ("post", f"{SITTING}/complete"): ANYBODY,
     ("post", f"{SITTING}/skip"): ANYBODY,
@@ -242,12 +249,13 @@ def test_a_patient_reaches_only_their_own(api: Api, clinic: Clinic) -> None:
         answer = call_as(api, "other patient", clinic, things, case)
         if "patient" not in operation.roles:
             assert (answer.status_code, answer.json["code"]) == (403, "role_not_allowed"), case
+        elif case[1].startswith("/v1/form-templates"):
+            assert answer.status_code == 200, case  # the clinic's questions are for all its patients
         elif "{" in case[1]:
             assert answer.status_code == 404, (case, answer.text)
-        elif case[1] == "/v1/patient-treatment-plans":
-            assert {each["id"] for each in answer.json["items"]} == {clinic.other_plan_id}
         else:
-            assert case[1] == "/v1/form-templates", case  # the clinic's questions are for all its patients
+            assert case[1] == "/v1/patient-treatment-plans", case
+            assert {each["id"] for each in answer.json["items"]} == {clinic.other_plan_id}
     assert snapshot(api, clinic.organisation_id) == before
 
 

@@ -22,12 +22,12 @@ DEFINER_FUNCTIONS = {
         "telemetry.session_states", "telemetry.sessions_to_finalise", "telemetry.settled_safety_copies",
     },
     "subscriber": {
-        "bus.claim", "bus.dead_letters", "bus.fail", "bus.replay_dead_letters", "bus.settle", "core.hold_sitting",
-        "core.recount_exercises",
+        "bus.claim", "bus.consumer_backlog", "bus.dead_letters", "bus.fail", "bus.replay_dead_letters", "bus.settle",
+        "core.hold_sitting", "core.recount_exercises",
     },
     "core_api": {
         "core.audited_organisations", "core.provision_organisation", "core.request_erasure", "telemetry.forget_replay",
-        "telemetry.live_nodes", "telemetry.retags_due",
+        "telemetry.live_nodes", "telemetry.retag_backlog", "telemetry.retags_due",
     },
     "analyst": set[str](),
     "console": set[str](),
