@@ -35,9 +35,6 @@ bounded as (
   select
     *,
     sum(patients) filter (where is_hidden) over quarter as hidden_patients,
-    -- The total counts a patient of two exercises once, so this may be less.
-    max(patients) filter (where is_total) over quarter
-    - coalesce(sum(patients) filter (where not is_total and not is_hidden) over quarter, 0) as hidden_in_total,
     count(*) filter (where is_hidden and not is_small) over quarter as other_hidden_cells,
     min(patients) filter (where not is_total and not is_hidden) over quarter as smallest_shown
   from chosen
@@ -47,8 +44,9 @@ bounded as (
 protected as (
   select
     *,
+    -- At worst nobody does two exercises, and the total gives the sum of the hidden cells.
     -- Upwards: the other small cells have one patient each, the other hidden cell as few as it may.
-    least(hidden_patients, hidden_in_total) - (small_cells - 1)
+    hidden_patients - (small_cells - 1)
     - other_hidden_cells * {{ var('minimum_cell_patients') }} >= {{ var('minimum_cell_patients') }} - 1
     -- Downwards: the other small cells have as many as they may, the other hidden cell as many as the smallest shown.
     and (
