@@ -14,6 +14,7 @@ import contextlib
 import io
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -30,28 +31,37 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BYTES_MAX = 150 * 1024
 WIDTH, HEIGHT = 1360, 850
 _READY_S = 30.0
-_SETTLE_S = 1.5
+_SETTLE_S = 4.0
 _COLOURS = (256, 128, 64, 32)
 
 
 class Page(NamedTuple):
-    """One picture: its file's name, the page's path, and a text that is there once the page is."""
+    """One picture: its file's name, the page's path, a text that is there once the page is, and how high it is.
+
+    `press`: the text of a link to press first, such as one that opens a picture.
+    """
 
     name: str
     path: str
     text: str
+    height: int = HEIGHT
+    press: str = ""
 
 
 PAGES = (
     Page("lineage", "/asset-groups", "source_core"),
-    Page("marts", "/locations/{location}/asset-groups/marts/lineage", "stg_core__"),
-    Page("automation", "/automation", "silent_sessions"),
+    Page("marts", "/locations/{location}/asset-groups/marts/list", "organisation_dashboard", height=1250),
+    Page("dashboard-lineage", "/assets/analytics/organisation_dashboard?view=lineage", "int_plan_outcomes"),
+    Page(
+        "sittings", "/assets/analytics/fct_treatment_sessions?view=overview", "sittings_a_week", press="[Show Markdown]"
+    ),
+    Page("automation", "/automation", "silent_sessions", height=1150),
     Page("jobs", "/jobs", "nightly_marts"),
     Page("runs", "/runs", "Success"),
     Page("sessions-checks", "/assets/telemetry/sessions?view=checks", "results_are_applied"),
     Page("sweep", "/assets/telemetry/sweep?view=overview", "closed_as_timeout"),
-    Page("retention-rows", "/assets/retention/rows?view=overview", "dropped_partitions"),
-    Page("objects", "/assets/storage/objects?view=overview", "holdings"),
+    Page("retention-rows", "/assets/retention/rows?view=overview", "dropped_partitions", height=1250),
+    Page("objects", "/assets/storage/objects?view=overview", "holdings", height=1150),
 )
 
 
@@ -63,12 +73,14 @@ def take(url: str, folder: Path, location: str, say: Callable[[str], None], page
     """Photograph each page of the Dagster at `url` into `folder`. Raises ScreenshotError, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     with _browser() as port, _page(port) as send:
-        metrics = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        send("Emulation.setDeviceMetricsOverride", metrics)
         for page in pages:
+            metrics = {"width": WIDTH, "height": page.height, "deviceScaleFactor": 1, "mobile": False}
+            send("Emulation.setDeviceMetricsOverride", metrics)
             send("Page.navigate", {"url": url + page.path.format(location=location)})
             _wait_for(send, page)
-            time.sleep(_SETTLE_S)
+            if page.press:
+                _press(send, page)
+                _settle(send)
             shot = base64.b64decode(send("Page.captureScreenshot", {"format": "png"})["data"])
             size = _write(folder / f"{page.name}.png", shot)
             say(f"{folder / page.name}.png  {size / 1024:.0f} KB")
@@ -78,17 +90,41 @@ Send = Callable[..., dict[str, Any]]
 
 
 def _wait_for(send: Send, page: Page) -> None:
+    """Until the page's text is there and nothing comes any more: lists fill in row by row."""
     ends = time.monotonic() + _READY_S
     text = ""
     while time.monotonic() < ends:
-        answer = send("Runtime.evaluate", {"expression": "document.body ? document.body.innerText : ''"})
-        text = str(answer["result"].get("value", ""))
+        text = _text(send)
         if page.text.lower() in text.lower():
+            _settle(send)
             return
         time.sleep(0.25)
     raise ScreenshotError(
         f"{page.name}: {page.text!r} did not appear within {_READY_S:.0f} s; the page says: {text[:500]}"
     )
+
+
+def _settle(send: Send) -> None:
+    """Wait until the page has said the same for a while, whatever its clocks count."""
+    ends, before, since = time.monotonic() + _READY_S, "", time.monotonic()
+    while time.monotonic() < min(ends, since + _SETTLE_S):
+        now = re.sub(r"\d+", "", _text(send))
+        if now != before or "Loading" in now:
+            before, since = now, time.monotonic()
+        time.sleep(0.25)
+
+
+def _text(send: Send) -> str:
+    answer = send("Runtime.evaluate", {"expression": "document.body ? document.body.innerText : ''"})
+    return str(answer["result"].get("value", ""))
+
+
+def _press(send: Send, page: Page) -> None:
+    """Press the last link of that text."""
+    found = f"[...document.querySelectorAll('a, button, span')].filter(e => e.innerText === {json.dumps(page.press)})"
+    answer = send("Runtime.evaluate", {"expression": f"(e => e ? (e.click(), true) : false)({found}.pop())"})
+    if answer["result"].get("value") is not True:
+        raise ScreenshotError(f"{page.name}: there is no {page.press!r} to press")
 
 
 def _write(path: Path, shot: bytes) -> int:
