@@ -1,6 +1,6 @@
 """The production figures against the slow and obvious ones of ``reference.py``, on generated streams.
 
-``RESTARTIX_TEST_STREAMS`` is how many streams are generated (default 400); raise it to look harder.
+``RESTARTIX_TEST_STREAMS`` is how many streams are generated (default 2000); raise it to look harder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipelines.media.views import MAX_VIEWS
 from tests.media.reference import reference
 from tests.media.streams import STREAMS
 
-STREAM_COUNT = int(os.environ.get("RESTARTIX_TEST_STREAMS", "400"))
+STREAM_COUNT = int(os.environ.get("RESTARTIX_TEST_STREAMS", "2000"))
 
 
 @settings(max_examples=STREAM_COUNT, deadline=None, suppress_health_check=[HealthCheck.too_slow])
