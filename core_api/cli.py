@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import signal
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
@@ -24,9 +25,14 @@ from core_api.subscriber.backlog import BacklogWatch
 from core_api.subscriber.meter import SubscriberMeter
 from core_api.subscriber.runner import CONSUMER, Runner
 from core_api.subscriber.settings import SubscriberSettings
+from pipelines.adapters.nats.bus import NatsConsumer
+from pipelines.adapters.nats.link import NatsLink
+from pipelines.adapters.nats.relay import POLICY as RELAY_POLICY
+from pipelines.adapters.nats.relay import Relay
+from pipelines.adapters.nats.settings import NatsSettings
 from pipelines.adapters.postgres.bus import PostgresConsumer
 from pipelines.environment import SettingInvalid
-from pipelines.ports.bus import RetryPolicy
+from pipelines.ports.bus import Consumer, RetryPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +40,29 @@ log = structlog.get_logger(__name__)
 @click.command()
 def subscriber() -> None:
     """Run the bus subscriber until SIGTERM or SIGINT; what was claimed is finished first."""
+    settings, stop = _serving()
+    try:
+        finished = run_subscriber(settings, stop)
+    except OSError as error:
+        raise click.ClickException(f"metrics cannot be served at RESTARTIX_SUBSCRIBER_METRICS_BIND: {error}") from None
+    if not finished:
+        raise click.ClickException("a thread of the subscriber failed")
+
+
+@click.command()
+def relay() -> None:
+    """Hand what is due on the bus to NATS until SIGTERM or SIGINT; needed once where RESTARTIX_BUS_URL is set.
+
+    Works as the subscriber does: RESTARTIX_DATABASE_URL names a login in restartix_subscriber. It reads ids only.
+    """
+    settings, stop = _serving()
+    if settings.nats is None:
+        raise click.ClickException("RESTARTIX_BUS_URL must be set: without it the subscriber needs no relay")
+    run_relay(settings, settings.nats, stop)
+
+
+def _serving() -> tuple[SubscriberSettings, threading.Event]:
+    """The settings, and what SIGTERM and SIGINT set."""
     configure_logging()
     try:
         settings = SubscriberSettings.from_env(os.environ)
@@ -46,12 +75,7 @@ def subscriber() -> None:
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
-    try:
-        finished = run_subscriber(settings, stop)
-    except OSError as error:
-        raise click.ClickException(f"metrics cannot be served at RESTARTIX_SUBSCRIBER_METRICS_BIND: {error}") from None
-    if not finished:
-        raise click.ClickException("a thread of the subscriber failed")
+    return settings, stop
 
 
 @click.group("dead-letters")
@@ -117,21 +141,13 @@ def run_subscriber(settings: SubscriberSettings, stop: threading.Event) -> bool:
     meter = SubscriberMeter(lambda: dt.datetime.now(dt.UTC))
     if settings.metrics_bind is not None:
         meter.serve(*settings.metrics_bind)
-    timeout_ms = int(settings.statement_timeout_s * 1000)
-    options = {
-        "application_name": "subscriber",
-        "connect_timeout": 5,
-        "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} -c timezone=UTC",
-    }
-    size = 2 * settings.threads + 1  # one each to claim and to apply, and one for the look at what waits
-    pool: ConnectionPool[Connection[Any]] = ConnectionPool(
-        settings.database_url, kwargs=options, min_size=1, max_size=size, timeout=5, open=False
-    )
-    pool.open(wait=False)
+    # One connection each to claim and to apply, and one for the look at what waits.
+    pool = _pool(settings, "subscriber", 2 * settings.threads + 1)
     policy = RetryPolicy(attempts_max=settings.attempts_max)
+    link = None if settings.nats is None else NatsLink(settings.nats, "subscriber")
     runners = [
         Runner(
-            PostgresConsumer(pool, settings.database_url, CONSUMER, policy),
+            _consumer(pool, settings.database_url, policy, link),
             pool.connection,
             apply_result,
             claim_max=settings.claim_max,
@@ -147,7 +163,42 @@ def run_subscriber(settings: SubscriberSettings, stop: threading.Event) -> bool:
             outcomes = [threads.submit(_run_or_stop, runner, stop) for runner in runners]
         return all(outcome.result() for outcome in outcomes)
     finally:
+        if link is not None:
+            link.close()
         pool.close()
+
+
+def run_relay(settings: SubscriberSettings, nats: NatsSettings, stop: threading.Event) -> None:
+    """Until ``stop`` is set."""
+    pool, link = _pool(settings, "relay", 2), NatsLink(nats, "relay")
+    source = PostgresConsumer(pool, settings.database_url, CONSUMER, RELAY_POLICY)
+    try:
+        Relay(source, link, CONSUMER, uuid.uuid4, settings.poll_s).run(stop)
+    finally:
+        link.close()
+        pool.close()
+
+
+def _pool(settings: SubscriberSettings, name: str, size: int) -> ConnectionPool[Connection[Any]]:
+    timeout_ms = int(settings.statement_timeout_s * 1000)
+    options = {
+        "application_name": name,
+        "connect_timeout": 5,
+        "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms} -c timezone=UTC",
+    }
+    pool: ConnectionPool[Connection[Any]] = ConnectionPool(
+        settings.database_url, kwargs=options, min_size=1, max_size=size, timeout=5, open=False
+    )
+    pool.open(wait=False)
+    return pool
+
+
+def _consumer(
+    pool: ConnectionPool[Connection[Any]], database_url: str, policy: RetryPolicy, link: NatsLink | None
+) -> Consumer[Connection[Any]]:
+    if link is None:
+        return PostgresConsumer(pool, database_url, CONSUMER, policy)
+    return NatsConsumer(link, pool, database_url, CONSUMER, policy)
 
 
 def _run_or_stop(runner: Runner[Connection[Any]], stop: threading.Event) -> bool:

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plots": ("pipelines.evaluate.plots_cli:plots", "Draw recordings: angle over time, repetitions, deviations."),
     "finaliser": ("pipelines.finalise.cli:finaliser", "Run the finaliser of this node."),
     "subscriber": ("core_api.cli:subscriber", "Run the bus subscriber that writes results to PostgreSQL."),
+    "relay": ("core_api.cli:relay", "Hand results to NATS, where the bus goes through it."),
     "dead-letters": ("core_api.cli:dead_letters", "Show results that were given up, and try them again."),
     "sweep": ("pipelines.finalise.cli:sweep", "Close sessions that have been silent for too long, once."),
     "expire-plans": ("pipelines.plans.cli:expire", "Expire treatment plans whose last day is over, once."),

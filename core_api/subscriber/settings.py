@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipelines.adapters.nats.settings import NatsSettings
 from pipelines.environment import SettingInvalid, number, required, whole_number
 
 
@@ -19,6 +20,7 @@ class SubscriberSettings:
     attempts_max: int = 12  # RESTARTIX_SUBSCRIBER_ATTEMPTS_MAX: then the event is a dead letter
     statement_timeout_s: float = 30.0  # RESTARTIX_STATEMENT_TIMEOUT_S
     metrics_bind: tuple[str, int] | None = None  # RESTARTIX_SUBSCRIBER_METRICS_BIND: host:port; none: not served
+    nats: NatsSettings | None = None  # RESTARTIX_BUS_URL and RESTARTIX_NATS_*; None: the bus is PostgreSQL
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> SubscriberSettings:
@@ -31,6 +33,7 @@ class SubscriberSettings:
             attempts_max=whole_number(environ, "RESTARTIX_SUBSCRIBER_ATTEMPTS_MAX", 1, 100, 12),
             statement_timeout_s=number(environ, "RESTARTIX_STATEMENT_TIMEOUT_S", 0.1, 300, 30),
             metrics_bind=_address(environ, "RESTARTIX_SUBSCRIBER_METRICS_BIND"),
+            nats=NatsSettings.from_env(environ),
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -15,8 +17,14 @@ from psycopg_pool import ConnectionPool
 
 from infra.stack.throwaway import Database
 from pipelines.adapters.memory.bus import MemoryBus
+from pipelines.adapters.nats.bus import NatsConsumer
+from pipelines.adapters.nats.link import NatsLink
+from pipelines.adapters.nats.relay import POLICY as RELAY_POLICY
+from pipelines.adapters.nats.relay import Relay
+from pipelines.adapters.nats.settings import NatsSettings
 from pipelines.adapters.postgres.bus import PostgresConsumer, PostgresPublisher
 from pipelines.ports.bus import BusUnavailable, Consumer, Publisher, RetryPolicy
+from tests.contracts.nats_server import NatsServer
 
 TOPIC = "session.finalised"
 NAME = "core_api.subscriber"
@@ -90,13 +98,50 @@ class PostgresHarness:
             )
 
 
-@pytest.fixture(params=["memory", "postgres"])
+class NatsHarness(PostgresHarness):
+    """The outbox in PostgreSQL, relayed as soon as it is written. The server's clock cannot be moved, so time passes,
+    at half the length: no lease or delay of ``SHORT`` outlasts ``LONGEST_S``.
+    """
+
+    SCALE = 0.5
+    LONGEST_S = 3.0
+    SHORT = RetryPolicy(lease_s=2, delay_base_s=POLICY.delay_base_s * SCALE, delay_max_s=2.5, attempts_max=3)
+
+    def __init__(self, database: Database, server: NatsServer, stack: contextlib.ExitStack) -> None:
+        super().__init__(database, stack)
+        server.empty()
+        self.link = NatsLink(NatsSettings((server.url,)), "contract")
+        stack.callback(self.link.close)
+        source = PostgresConsumer(self.pool, database.url("subscriber"), NAME, RELAY_POLICY)
+        stack.callback(source.close)
+        self.relay = Relay(source, self.link, NAME, uuid.uuid4)
+
+    @contextlib.contextmanager
+    def sending(self, organisation_id: int) -> Iterator[Any]:
+        with super().sending(organisation_id) as transaction:
+            yield transaction
+        self.relay.drain(threading.Event())
+
+    def consumer(self) -> Consumer[Any]:
+        consumer = NatsConsumer(self.link, self.pool, self.database.url("subscriber"), NAME, self.SHORT)
+        self.stack.callback(consumer.close)
+        return consumer
+
+    def advance(self, seconds: float) -> None:
+        time.sleep(min(seconds * self.SCALE, self.LONGEST_S))
+
+
+@pytest.fixture(params=["memory", "postgres", "nats"])
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     if request.param == "memory":
         yield MemoryHarness()
         return
     with contextlib.ExitStack() as stack:
-        yield PostgresHarness(request.getfixturevalue("database"), stack)
+        database = request.getfixturevalue("database")
+        if request.param == "postgres":
+            yield PostgresHarness(database, stack)
+        else:
+            yield NatsHarness(database, request.getfixturevalue("nats_server"), stack)
 
 
 def _publish(harness: Harness, key: str, organisation_id: int = 1, payload: bytes = b'{"a": 1.25}') -> bool:

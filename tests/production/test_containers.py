@@ -95,6 +95,7 @@ READERS: dict[str, tuple[Reader, str | None]] = {
     "finaliser-1": (_finaliser, "finaliser"),
     "finaliser-2": (_finaliser, "finaliser"),
     "subscriber": (SubscriberSettings.from_env, "subscriber"),
+    "relay": (SubscriberSettings.from_env, "subscriber"),
     "dagster-code": (_dagster_code, "sweeper"),
     "dagster-home": (_dagster, None),
     "dagster-daemon": (_dagster, None),
@@ -170,6 +171,17 @@ def test_what_reaches_which_secret() -> None:
     assert "keys:/keys:ro" in OURS["core-api"]["volumes"]
     with_s3 = {name for name in OURS if "AWS_SECRET_ACCESS_KEY" in environment(name)}
     assert with_s3 == {"s3", "prepare", "core-api", "finaliser-1", "finaliser-2", "dagster-code"}
+
+
+def test_the_relay_and_nats_come_together() -> None:
+    for name in ("nats", "relay"):
+        assert SERVICES[name]["profiles"] == ["nats"]
+    settings = SubscriberSettings.from_env(environment("relay"))
+    assert settings.nats is not None
+    assert settings.nats.servers == (f"nats://bus:{GIVEN['RESTARTIX_PASSWORD_NATS']}@nats:4222",)
+    assert SubscriberSettings.from_env(environment("subscriber")).nats is None
+    through = interpolated(OURS["subscriber"]["environment"], {**GIVEN, "RESTARTIX_BUS_URL": "nats://nats:4222"})
+    assert SubscriberSettings.from_env(through).nats is not None
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -65,12 +65,17 @@ class PostgresConsumer:
         transaction.execute(self._sql["settle"], {"consumer": self._consumer, "event_id": delivery.event_id})
 
     def fail(self, delivery: Delivery, error: str) -> DeliveryState:
+        delay_s = self._policy.delay_s(delivery.attempts)
+        return self.give_back(delivery, error, delay_s=delay_s, attempts_max=self._policy.attempts_max)
+
+    def give_back(self, delivery: Delivery, error: str, *, delay_s: float, attempts_max: int) -> DeliveryState:
+        """Due again after ``delay_s``, or dead where the row counts ``attempts_max`` claims. As ``fail`` otherwise."""
         values = {
             "consumer": self._consumer,
             "event_id": delivery.event_id,
             "error": error,
-            "delay_s": self._policy.delay_s(delivery.attempts),
-            "attempts_max": self._policy.attempts_max,
+            "delay_s": delay_s,
+            "attempts_max": attempts_max,
         }
         try:
             with self._pool.connection() as connection:
