@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from infra.bench.analysis import analysis
+from infra.bench.audit import audit
 from infra.bench.finaliser import finaliser
 from infra.bench.ingest import ingest
 from infra.bench.marts import marts
@@ -23,9 +24,11 @@ def bench(context: click.Context, quick: bool) -> None:
         context.invoke(finaliser, session_s=300 if quick else 1200, rounds=2 if quick else 7)
         context.invoke(media, sessions=200 if quick else 2000, rounds=2 if quick else 5)
         context.invoke(ingest, quick=quick)
+        context.invoke(audit, seconds=5.0 if quick else 20.0, threads=16)
 
 
 bench.add_command(analysis)
+bench.add_command(audit)
 bench.add_command(finaliser)
 bench.add_command(ingest)
 bench.add_command(marts)
