@@ -24,7 +24,7 @@ DECIMALS: Final = 4
 # Sums of the same errors in another order differ in the last bits; a tie is a tie.
 TIE_DECIMALS: Final = 9
 
-Knob = Literal["turn_share", "return_share", "cutoff_hz", "minimum_excursion_deg"]
+Knob = Literal["turn_share", "return_share", "cutoff_hz", "minimum_excursion_deg", "turn_share_most", "fidget_share"]
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -50,6 +50,10 @@ GRID: Final[tuple[Candidate, ...]] = (
     Candidate("cutoff_hz", 1.33),
     Candidate("minimum_excursion_deg", 0.75),
     Candidate("minimum_excursion_deg", 1.25),
+    Candidate("turn_share_most", 0.0),  # the threshold stays where ``turn_share`` puts it
+    Candidate("turn_share_most", 1.25),
+    Candidate("fidget_share", 0.0),  # no fidget is left out
+    Candidate("fidget_share", 1.25),
 )
 
 
@@ -104,10 +108,9 @@ def with_candidate(profile: MovementProfile, candidate: Candidate) -> MovementPr
         changed = msgspec.structs.replace(primary, minimum_excursion_deg=least, candidates=others)
     elif candidate.knob == "cutoff_hz":
         changed = msgspec.structs.replace(primary, cutoff_hz=primary.cutoff_hz * factor)
-    elif candidate.knob == "turn_share":
-        changed = msgspec.structs.replace(primary, turn_share=min(1.0, primary.turn_share * factor))
     else:
-        changed = msgspec.structs.replace(primary, return_share=min(1.0, primary.return_share * factor))
+        share = min(1.0, getattr(primary, candidate.knob) * factor)
+        changed = msgspec.structs.replace(primary, **{str(candidate.knob): share})
     return msgspec.structs.replace(profile, primary=changed)
 
 
@@ -132,7 +135,7 @@ def count_cuts(sequence: Sequence, cuts: int, seed: int, grid: Ordered[Candidate
     return counts
 
 
-def _figures(pairs: Iterable[tuple[int, int]]) -> Figures:
+def figures_of(pairs: Iterable[tuple[int, int]]) -> Figures:
     """Of (counted, true) pairs, of which there is at least one."""
     counted = list(pairs)
     mae = mean([count_error(own, true) for own, true in counted])
@@ -143,7 +146,7 @@ def _figures(pairs: Iterable[tuple[int, int]]) -> Figures:
 
 
 def _of(counts: Iterable[Counts], candidate: int) -> Figures:
-    return _figures((each.counted[candidate], each.true_reps) for each in counts)
+    return figures_of((each.counted[candidate], each.true_reps) for each in counts)
 
 
 def _best(counts: Ordered[Counts], grid: Ordered[Candidate]) -> int:
@@ -156,7 +159,7 @@ def _best(counts: Ordered[Counts], grid: Ordered[Candidate]) -> int:
     return min(range(len(grid)), key=rank)
 
 
-def _rounded(figures: Figures) -> Figures:
+def rounded(figures: Figures) -> Figures:
     return Figures(cuts=figures.cuts, mae=round(figures.mae, DECIMALS), off_by_one=round(figures.off_by_one, DECIMALS))
 
 
@@ -184,15 +187,15 @@ def choose_counting(counts: Ordered[Counts], grid: Ordered[Candidate] = GRID) ->
             Fold(
                 subject=subject,
                 chosen=grid[chosen].name,
-                others=_rounded(_of(others, chosen)),
-                others_shipped=_rounded(_of(others, shipped)),
-                left_out=_rounded(_of(own, chosen)),
-                left_out_shipped=_rounded(_of(own, shipped)),
+                others=rounded(_of(others, chosen)),
+                others_shipped=rounded(_of(others, shipped)),
+                left_out=rounded(_of(own, chosen)),
+                left_out_shipped=rounded(_of(own, shipped)),
             )
         )
     return CountingChoice(
         folds=folds,
-        left_out=_rounded(_figures(pooled)),
-        shipped=_rounded(_of(counts, shipped)),
-        candidates={each.name: _rounded(_of(counts, i)) for i, each in enumerate(grid)},
+        left_out=rounded(figures_of(pooled)),
+        shipped=rounded(_of(counts, shipped)),
+        candidates={each.name: rounded(_of(counts, i)) for i, each in enumerate(grid)},
     )

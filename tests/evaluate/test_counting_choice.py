@@ -89,7 +89,10 @@ def test_the_command_reports_every_fold(tmp_path: Path) -> None:
     out = tmp_path / "choice.json"
     result = CliRunner().invoke(choose, ["--data", str(folder), "--out", str(out), "--cuts", "1"])
     assert result.exit_code == 0, result.output
-    report = json.loads(out.read_text())
+    written = json.loads(out.read_text())
+    report = written["factors"]
+    assert [fold["subject"] for fold in written["derived"]["folds"]] == ["anna", "boris", "clara"]
+    assert [each["profile"] for each in written["derived"]["profiles"]] == ["deep_squat"]
     assert [fold["subject"] for fold in report["folds"]] == ["anna", "boris", "clara"]
     assert [fold["left_out"]["cuts"] for fold in report["folds"]] == [1, 1, 1]
     assert set(report["candidates"]) == {candidate.name for candidate in GRID}
