@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_an_answer_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch, capsys:
     class Done:
         stdout, stderr = "", "ERROR: unreachable"
 
-    monkeypatch.setattr(dependency_audit.subprocess, "run", lambda *_, **__: Done())
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: Done())
     assert dependency_audit.ask() == NOT_ASKED
     assert "NOT AUDITED: no advisory service answered. ERROR: unreachable" in capsys.readouterr().err
     assert Report(0, [], []).exit_code == NOT_ASKED
