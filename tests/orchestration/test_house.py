@@ -7,11 +7,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import TickStatus
 
 from infra.stack.throwaway import Database
 from orchestration.house import Kept, prune
 from orchestration.instance import DATABASE_URL, settings, write_home
 
+# The sweep passes again in a minute, and Dagster's own records wait for another night.
+ASKED_ONCE = {"dagster/storage", "telemetry/sweep"}
 OLD = dt.timedelta(days=31)
 
 
@@ -71,11 +75,42 @@ def test_the_records_can_live_in_postgres_and_are_pruned_there(
         hold(instance)
 
 
-def test_the_settings_bound_what_runs_at_once_and_try_again() -> None:
-    text = settings({})
-    assert "postgres_url" not in text
-    assert "run_retries" in text
-    assert "restartix/weight" in text
+def test_dagster_takes_the_bounds_on_what_runs_at_once_and_begins_again_only_what_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(DATABASE_URL, raising=False)
+    assert "postgres_url" not in settings({})
+    write_home(tmp_path, {})
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        assert queue.max_concurrent_runs == 3
+        assert queue.tag_concurrency_limits == [{"key": "restartix/weight", "value": "heavy", "limit": 1}]
+        assert instance.run_retries_enabled
+        assert instance.run_retries_max_retries == 0, "but where a job's tag says so"
+        assert instance.run_monitoring_enabled
+        assert instance.freshness_enabled
+        assert not instance.telemetry_enabled
+        assert instance.get_tick_retention_settings(InstigatorType.SENSOR)[TickStatus.SKIPPED] == 1
+
+
+def test_heavy_jobs_wait_for_each_other_and_steps_try_again_with_back_off(definitions: dg.Definitions) -> None:
+    jobs = {name: definitions.resolve_job_def(name) for name in ("nightly_marts", "retention", "reconciliation")}
+    assert {name: job.tags["restartix/weight"] for name, job in jobs.items()} == dict.fromkeys(jobs, "heavy")
+    assert jobs["nightly_marts"].tags["dagster/max_retries"] == "1"
+    repository = definitions.get_repository_def()
+    steps = {
+        key.to_user_string(): assets.op.retry_policy
+        for key, assets in repository.assets_defs_by_key.items()
+        if assets.is_executable
+    }
+    # dbt: a test that failed is not made to pass by asking twice.
+    asked_once = {name for name, policy in steps.items() if policy is None and not name.startswith("analytics")}
+    assert asked_once == ASKED_ONCE
+    assert len(steps) > 50
+    for name, policy in steps.items():
+        if policy is not None:
+            assert policy.max_retries >= 1 and policy.backoff is dg.Backoff.EXPONENTIAL, name
 
 
 def test_the_job_prunes_the_instance_it_runs_in(connected: dg.Definitions, tmp_path: Path) -> None:
