@@ -101,8 +101,7 @@ def dashboard_in_psql(psql: str, analyst_url: str) -> dict[str, Any]:
 
     Raises LookupError where it sees none or several, subprocess.CalledProcessError where psql fails.
     """
-    statement = "SELECT to_jsonb(shown) FROM analytics.organisation_dashboard AS shown"
-    command = [psql, "--no-psqlrc", "--tuples-only", "--no-align", "--command", statement]
+    command = [psql, "--no-psqlrc", "--tuples-only", "--no-align", "--command", _SQL["dashboard_of_an_analyst"]]
     done = subprocess.run(
         [*command, "--dbname", analyst_url], env=os.environ, capture_output=True, text=True, check=True, timeout=60
     )
