@@ -148,3 +148,15 @@ def test_the_check_itself_finds_what_is_read_from_end_to_end(
     found = explained(api, clinic, statement, {})
     assert found.end_to_end
     assert all(each.startswith(relation) for each in found.end_to_end)
+
+
+@pytest.mark.parametrize("name", ["plan_exercises", "list_exercise_logs"])
+def test_what_counts_as_done_is_taken_into_the_statement(
+    api: Api, clinic: Clinic, values: dict[str, Any], name: str
+) -> None:
+    """Called for each log as a function it would cost more than the read does."""
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        plan = tx.execute(b"explain (verbose) " + query(name), values).fetchall()
+    text = "\n".join(str(row["QUERY PLAN"]) for row in plan)
+    assert "reported" in text, "the rule is in the plan"
+    assert "counts_as_done" not in text
