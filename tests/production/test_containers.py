@@ -312,7 +312,7 @@ def test_empty_stores_are_made_ready_twice_over(
     try:
         once = prepare.prepare(environ)
         again = prepare.prepare(environ)
-        assert again == once
+        assert again == [line for line in once if not line.startswith("applied")]
         assert f"bucket {s3.bucket}: incomplete-uploads" in "\n".join(once)
         with psycopg.connect(database.admin_url, user=f"{prefix}ingest", password="x1y2") as connection:
             assert connection.execute("select pg_has_role(current_user, 'restartix_ingest', 'member')").fetchone() == (
