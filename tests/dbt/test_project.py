@@ -212,6 +212,26 @@ def test_every_mart_is_read_by_somebody_who_is_named(project: Project) -> None:
     assert all(node["owner"]["name"] and node["description"] for node in project.exposures.values())
 
 
+def test_who_reads_reads_tables_that_keep_their_word(project: Project) -> None:
+    """What is exposed, and what metrics stand on, is public, a table and under contract."""
+    readers = [*project.exposures.values(), *project.semantic_models.values()]
+    read = {parent["name"]: parent for node in readers for parent in project.parents(node)}
+    assert len(read) > 20
+    for model in read.values():
+        assert model["access"] == "public" and model["contract"]["enforced"], model["name"]
+        assert model["config"]["materialized"] in ("table", "incremental"), model["name"]
+
+
+def test_no_view_stands_on_views_but_where_it_is_said_and_no_table_is_two_sources(project: Project) -> None:
+    for model in project.models.values():
+        if model["config"]["materialized"] == "view":
+            below = [one["name"] for one in project.parents(model) if one["config"]["materialized"] == "view"]
+            assert all((model["name"], name) in STAGING_ON_STAGING for name in below), model["name"]
+    relations = [source["relation_name"] for source in project.sources.values()]
+    assert len(relations) == len(set(relations))
+    assert all(source["description"] or source["source_description"] for source in project.sources.values())
+
+
 def test_what_the_core_api_reads_is_exposed_as_its_dashboards(project: Project) -> None:
     reading = re.compile(r"(?:from|join)\s+analytics\.(\w+)", re.IGNORECASE)
     folders = [PROJECT_DIR / "core_api" / "sql", PROJECT_DIR / "infra" / "demo" / "sql"]
@@ -230,7 +250,8 @@ def test_sources_that_should_be_fresh_say_so(project: Project) -> None:
     fresh = {
         source["name"]
         for source in project.sources.values()
-        if (source.get("freshness") or {}).get("warn_after", {}).get("count") and (source["loaded_at_field"] or source["loaded_at_query"])
+        if (source.get("freshness") or {}).get("warn_after", {}).get("count")
+        and (source["loaded_at_field"] or source["loaded_at_query"])
     }
     assert fresh >= {
         "patient_session_completions",
