@@ -6,10 +6,11 @@ is the same key. Afterwards the old master key is needed for back-ups only.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from core_api import audit
-from core_api.database import Tx, one, the
+from core_api.database import Tx, every, one, the
 from core_api.encryption import wrapping_context
 from pipelines.ports.key_wrapper import KeyWrapper, WrappedKey
 
@@ -34,6 +35,12 @@ def rotate(tx: Tx, wrapper: KeyWrapper, organisation_id: int, author: audit.Auth
     old = WrappedKey(row["key_id"], bytes(row["wrapped_key"]))
     data_key = wrapper.unwrap(old, context)
     new = wrapper.wrap(data_key, context)
+    for retired in every(tx, "retired_keys_locked", {"settled": timedelta()}):
+        opened = wrapper.unwrap(WrappedKey(retired["key_id"], bytes(retired["wrapped_key"])), context)
+        again = wrapper.wrap(opened, context)
+        if again.key_id != retired["key_id"]:
+            values = {"version": retired["version"], "wrapped_key": again.ciphertext, "key_id": again.key_id}
+            the(tx, "rewrap_retired_key", values)
     if new.key_id == old.key_id:
         return Rotated(organisation_id, old.key_id, old.key_id)
     if wrapper.unwrap(new, context) != data_key:

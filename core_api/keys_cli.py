@@ -3,23 +3,93 @@
 from __future__ import annotations
 
 import os
+import secrets
+import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 
 import click
 import psycopg
 from psycopg.rows import dict_row
 
+from core_api import resealing
 from core_api.audit import Author
-from core_api.database import enter_tenant, every
+from core_api.database import Tx, enter_tenant, every
+from core_api.encryption import ColumnCipher, SealBroken
 from core_api.key_rotation import rotate
 from core_api.master_key import key_wrapper
+from core_api.resealing import SETTLED
 from pipelines.environment import SettingInvalid, required
-from pipelines.ports.key_wrapper import KeyRefused, KeyWrapperUnavailable
+from pipelines.ports.key_wrapper import KeyRefused, KeyWrapper, KeyWrapperUnavailable
+
+_TEMPORARY = 75  # sysexits.h: EX_TEMPFAIL
+
+
+def _opened(what: str) -> tuple[Author, KeyWrapper, Tx]:
+    """Who is recorded, what unwraps, and a connection. Raises ``click.ClickException``."""
+    try:
+        wrapper = key_wrapper(os.environ)
+        connection = psycopg.connect(required(os.environ, "RESTARTIX_DATABASE_URL"), row_factory=dict_row)
+    except (SettingInvalid, KeyWrapperUnavailable) as error:
+        raise click.ClickException(str(error)) from None
+    except psycopg.OperationalError as error:
+        raise click.ClickException(f"the database cannot be reached: {error}") from None
+    return Author(None, "operator", f"{what}-{uuid.uuid4().hex[:12]}"), wrapper, connection
+
+
+@contextmanager
+def _tenant(connection: Tx, organisation_id: int) -> Iterator[Tx]:
+    """One transaction of the organisation."""
+    with connection.transaction():
+        enter_tenant(connection, organisation_id)
+        yield connection
 
 
 @click.group()
 def keys() -> None:
     """The keys of column encryption. RESTARTIX_DATABASE_URL is a login of restartix_core_api."""
+
+
+@keys.command("replace")
+@click.option("--org", "organisation_id", type=int, required=True)
+@click.option("--settled-s", default=SETTLED.total_seconds(), show_default=True, help="Longer than any request takes.")
+def replace_key(organisation_id: int, settled_s: float) -> None:
+    """Give an organisation a new data key, reseal everything by it, and destroy the old one: after a leak.
+
+    Nothing has to be stopped. Broken off, run it again. Exit code 75: all is resealed, and the old key is destroyed by
+    running this again once it has been retired for so long that no request can still be sealing by it.
+    """
+    author, wrapper, connection = _opened("keys-replace")
+    cipher = ColumnCipher(wrapper, secrets.token_bytes)
+
+    def tenant() -> AbstractContextManager[Tx]:
+        return _tenant(connection, organisation_id)
+
+    try:
+        with connection:
+            connection.autocommit = True
+            with tenant() as tx:
+                version = resealing.replace_key(tx, wrapper, secrets.token_bytes, organisation_id, author)
+            if version is None:
+                raise click.ClickException(f"organisation {organisation_id} has no data key")
+            for column in resealing.COLUMNS:
+                with tenant() as tx:
+                    total = resealing.remaining(tx, column, version)
+                with click.progressbar(length=total, label=column.place, file=sys.stderr) as bar:
+                    done = 1
+                    while done:
+                        with tenant() as tx:
+                            done = resealing.reseal(tx, cipher, organisation_id, column, version)
+                        bar.update(done)
+            with tenant() as tx:
+                destroyed, left = resealing.destroy(tx, organisation_id, author, timedelta(seconds=settled_s))
+    except (KeyRefused, KeyWrapperUnavailable, SealBroken) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"organisation {organisation_id}: data key {version}; {destroyed} destroyed, {left} waiting")
+    if left:
+        sys.exit(_TEMPORARY)
 
 
 @keys.command("rotate")
@@ -30,22 +100,14 @@ def rotate_keys() -> None:
     line may go once no back-up needs it. With AWS KMS: set RESTARTIX_KMS_KEY_ID to the new key (KMS's own yearly
     rotation needs no command).
     """
-    author, failed = Author(None, "operator", f"keys-rotate-{uuid.uuid4().hex[:12]}"), 0
-    try:
-        wrapper = key_wrapper(os.environ)
-        connection = psycopg.connect(required(os.environ, "RESTARTIX_DATABASE_URL"), row_factory=dict_row)
-    except (SettingInvalid, KeyWrapperUnavailable) as error:
-        raise click.ClickException(str(error)) from None
-    except psycopg.OperationalError as error:
-        raise click.ClickException(f"the database cannot be reached: {error}") from None
+    (author, wrapper, connection), failed = _opened("keys-rotate"), 0
     with connection:
         connection.autocommit = True
         organisations = [int(row["organisation_id"]) for row in every(connection, "audited_organisations", {})]
         for organisation_id in organisations:
             try:
-                with connection.transaction():
-                    enter_tenant(connection, organisation_id)
-                    done = rotate(connection, wrapper, organisation_id, author)
+                with _tenant(connection, organisation_id) as tx:
+                    done = rotate(tx, wrapper, organisation_id, author)
             except (KeyRefused, KeyWrapperUnavailable, ValueError) as error:
                 failed += 1
                 click.echo(f"organisation {organisation_id}: {error}", err=True)

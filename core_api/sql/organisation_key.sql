@@ -1,2 +1,2 @@
-SELECT organisation_id, wrapped_key, key_id FROM core.organisation_keys
+SELECT organisation_id, wrapped_key, key_id, version FROM core.organisation_keys
 WHERE organisation_id = core.current_organisation_id()

@@ -1,2 +1,2 @@
-SELECT wrapped_key, key_id FROM core.organisation_keys
+SELECT wrapped_key, key_id, version FROM core.organisation_keys
 WHERE organisation_id = core.current_organisation_id() FOR UPDATE

@@ -1,0 +1,2 @@
+SELECT wrapped_key, key_id FROM core.retired_keys
+WHERE organisation_id = core.current_organisation_id() AND version = %(version)s

@@ -1,0 +1,164 @@
+"""A data key is replaced by command: everything is resealed, the old key opens nothing any more and is destroyed."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from core_api import resealing
+from core_api.audit import Author
+from core_api.encryption import ColumnCipher, Place, SealBroken, key_version, seal, unseal
+from core_api.keys_cli import keys
+from core_api.resealing import COLUMNS
+from infra.stack.throwaway import Database
+from pipelines.adapters.key_file import KeyFile
+from tests.core_api.clinics import Api, Clinic
+from tests.core_api.test_sessions import open_session
+
+Replace = Callable[..., Result]
+KEY, PLACE = bytes(range(32)), Place(7, "core.patients.full_name_encrypted", "42")
+
+
+@pytest.fixture
+def replace(api: Api, clinic: Clinic, foreign: Clinic, database: Database, tmp_path: Path) -> Replace:
+    """The command, over a key file that both clinics' data keys are wrapped by."""
+    master = secrets.token_bytes(32)
+    path = tmp_path / "column.key"
+    path.write_bytes(base64.b64encode(master))
+    path.chmod(0o600)
+    for each in (clinic, foreign):
+        with api.deps.database.tenant(each.organisation_id) as tx:
+            data_key = api.deps.cipher._data_key(tx, each.organisation_id)
+            context = {"purpose": "column-encryption", "organisation_id": str(each.organisation_id)}
+            wrapped = KeyFile([master], secrets.token_bytes).wrap(data_key, context)
+            tx.execute("update core.organisation_keys set wrapped_key = %s, key_id = %s",
+                       [wrapped.ciphertext, wrapped.key_id])  # fmt: skip
+    api.deps.cipher._wrapper = KeyFile([master], secrets.token_bytes)
+    environ = {"RESTARTIX_DATABASE_URL": database.url("core_api"), "RESTARTIX_KEY_FILE": str(path)}
+    return lambda *options: CliRunner().invoke(
+        keys, ["replace", "--org", str(clinic.organisation_id), *options], env=environ
+    )
+
+
+def fill(api: Api, clinic: Clinic) -> None:
+    """A value in every sealed column of the clinic."""
+    sitting = open_session(api, clinic)["id"]
+    form = {"form_template_id": clinic.ids.form_templates["After session"], "responses": {"mood": "fine"}}
+    assert (
+        api.call("POST", f"/v1/treatment-sessions/{sitting}/forms", api.patient(clinic), json=form).status_code == 201
+    )
+    for column in COLUMNS:
+        with api.deps.database.tenant(clinic.organisation_id) as tx:
+            empty = f"select ctid::text as at, {column.row} as row from {column.table} where {column.column} is null"
+            rows = tx.execute(empty.encode()).fetchall()
+            for row in rows[:3]:
+                sealed = api.deps.cipher.seal(tx, "a text", Place(clinic.organisation_id, column.place, row["row"]))
+                tx.execute(
+                    f"update {column.table} set {column.column} = %s where ctid = %s::tid".encode(), [sealed, row["at"]]
+                )
+
+
+def versions(api: Api, organisation_id: int) -> dict[str, set[int]]:
+    """The numbers of the data keys that each column's values name."""
+    return {
+        column.place: {
+            key_version(bytes(row["sealed"]))
+            for row in api.rows(
+                f"select {column.column} as sealed from {column.table} where organisation_id = %s"
+                f" and {column.column} is not null",
+                organisation_id,
+            )
+        }
+        for column in COLUMNS
+    }
+
+
+def texts(api: Api, clinic: Clinic, cipher: ColumnCipher) -> list[str | None]:
+    found = []
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        for column in COLUMNS:
+            for row in tx.execute(
+                f"select {column.row} as row, {column.column} as sealed from {column.table} order by 1".encode()
+            ).fetchall():
+                found.append(cipher.unseal(tx, row["sealed"], Place(clinic.organisation_id, column.place, row["row"])))
+    return found
+
+
+def test_every_sealed_column_of_the_catalogue_is_resealed(api: Api) -> None:
+    sealed = api.rows(
+        "select table_schema || '.' || table_name || '.' || column_name as place from information_schema.columns"
+        " where column_name like '%%\\_encrypted' and table_schema in ('core', 'telemetry', 'bus')"
+    )
+    assert {row["place"] for row in sealed} == {column.place for column in COLUMNS}
+
+
+def test_everything_is_resealed_and_the_old_key_destroyed(
+    api: Api, clinic: Clinic, foreign: Clinic, replace: Replace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resealing, "BATCH", 2)
+    fill(api, clinic)
+    before, theirs = texts(api, clinic, api.deps.cipher), versions(api, foreign.organisation_id)
+    assert all(named == {1} for named in versions(api, clinic.organisation_id).values()), "each column has a value"
+    old_key = api.deps.cipher._data_key
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        leaked = old_key(tx, clinic.organisation_id, 1)
+
+    done = replace()
+    assert (done.exit_code, "0 destroyed, 1 waiting" in done.output) == (75, True), done.output
+    assert all(named == {2} for named in versions(api, clinic.organisation_id).values())
+    assert versions(api, foreign.organisation_id) == theirs, "nobody else is touched"
+    # The process that has the old key in memory reads and seals by the new one.
+    assert texts(api, clinic, api.deps.cipher) == before
+    fill(api, clinic)
+    assert all(named == {2} for named in versions(api, clinic.organisation_id).values())
+
+    done = replace("--settled-s", "0")
+    assert (done.exit_code, "data key 2; 1 destroyed, 0 waiting" in done.output) == (0, True), done.output
+    assert api.rows("select version from core.retired_keys") == []
+    actions = [action for action, _ in api.audited(clinic.organisation_id) if action.startswith("organisation_key")]
+    assert actions == ["organisation_key.replace", "organisation_key.destroy"]
+    [row] = api.rows("select full_name_encrypted as sealed from core.patients where id = %s", clinic.patient_id)
+    place = Place(clinic.organisation_id, "core.patients.full_name_encrypted", str(clinic.patient))
+    with pytest.raises(SealBroken):
+        unseal(leaked, bytes(row["sealed"]), place)
+
+
+def test_what_was_sealed_by_the_old_key_meanwhile_keeps_it_until_it_is_resealed(
+    api: Api, clinic: Clinic, replace: Replace
+) -> None:
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        leaked = api.deps.cipher._data_key(tx, clinic.organisation_id, 1)
+    assert replace().exit_code == 75
+    place = Place(clinic.organisation_id, "core.patients.full_name_encrypted", str(clinic.patient))
+    late = seal(leaked, b"Jane Doe", place, secrets.token_bytes(12))
+    api.rows("update core.patients set full_name_encrypted = %s where id = %s returning id", late, clinic.patient_id)
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        assert api.deps.cipher.unseal(tx, late, place) == "Jane Doe"
+        author = Author(None, "operator", "test")
+        assert resealing.destroy(tx, clinic.organisation_id, author, timedelta()) == (0, 1)
+    assert replace("--settled-s", "0").exit_code == 0
+    assert versions(api, clinic.organisation_id)["core.patients.full_name_encrypted"] == {2}
+
+
+def test_a_value_that_does_not_open_stops_it_and_the_old_key_stays(api: Api, clinic: Clinic, replace: Replace) -> None:
+    broken = b"\x01" + secrets.token_bytes(40)
+    api.rows("update core.patients set contact_encrypted = %s where id = %s returning id", broken, clinic.patient_id)
+    done = replace("--settled-s", "0")
+    assert (done.exit_code, "altered, moved" in done.output) == (1, True), done.output
+    assert [row["version"] for row in api.rows("select version from core.retired_keys")] == [1]
+
+
+def test_the_number_of_the_key_is_part_of_what_is_sealed() -> None:
+    sealed = seal(KEY, b"Jane Doe", PLACE, bytes(12), 300)
+    assert key_version(sealed) == 300
+    assert unseal(KEY, sealed, PLACE) == b"Jane Doe"
+    other = sealed[:1] + (301).to_bytes(2, "big") + sealed[3:]
+    for changed in (other, b"\x01" + sealed[3:], b"\x02\x00\x01" + sealed[3:], b"\x02", b"\x03" + sealed[1:]):
+        with pytest.raises(SealBroken):
+            unseal(KEY, changed, PLACE)
