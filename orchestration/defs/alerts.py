@@ -19,13 +19,13 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
 
+from orchestration import runbook
 from orchestration.notifications import NotDeliveredError, Notice, send
 from orchestration.settings import Watch
 
 _SETTLED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 _FRESHNESS = {FreshnessState.PASS, FreshnessState.FAIL}
 UP_TO_DATE = "up_to_date"  # how a notice calls a table's freshness policy
-DBT_KINDS = ("grain", "unique_combination", "refers_to", "in_range", "accepted_values")
 _ERRORS_MAX = 500  # characters of an error in a notice
 
 
@@ -60,7 +60,9 @@ def verdicts(records: Sequence[AssetCheckExecutionRecord]) -> list[Verdict]:
         told = {
             name: value.value
             for name, value in evaluation.metadata.items()
-            if isinstance(value.value, str | int | float | bool) and not str(value.value).startswith("![")
+            if isinstance(value.value, str | int | float | bool)
+            and not str(value.value).startswith("![")
+            and name != "runbook"  # the notice has it itself
         }
         name = f"{record.key.asset_key.to_user_string()}: {record.key.name}"
         found.append(Verdict(name, passed, f"/assets/{path}?view=checks", told))
@@ -104,12 +106,6 @@ def notices(
     return told, after
 
 
-def runbook_anchor(check: str) -> str:
-    """The heading of the runbook that says what a failing check means: dbt's generic tests share one by kind."""
-    kind = next((kind for kind in DBT_KINDS if check.startswith(f"{kind}_")), check)
-    return kind.replace("_", "-")
-
-
 def _notice(kind: str, verdict: Verdict, watch: Watch, now_s: float, text: str) -> Notice:
     return msgspec.convert(
         {
@@ -119,7 +115,7 @@ def _notice(kind: str, verdict: Verdict, watch: Watch, now_s: float, text: str) 
             "severity": "info" if kind == "recovered" else "error",
             "at": _time(now_s),
             "url": f"{watch.dagster_url}{verdict.url_path}" if watch.dagster_url else None,
-            "runbook": f"{watch.runbook_url}#{runbook_anchor(verdict.name.split(': ')[-1])}"
+            "runbook": f"{watch.runbook_url}#{runbook.anchor(verdict.name.split(': ')[-1])}"
             if watch.runbook_url
             else None,
             "metadata": dict(verdict.metadata),

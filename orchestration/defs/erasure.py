@@ -10,6 +10,7 @@ from uuid import UUID
 
 import dagster as dg
 
+from orchestration import runbook
 from orchestration.resources import SweeperDatabase
 from pipelines.adapters.postgres.erasure_store import PostgresErasureStore
 from pipelines.erasure.cli import Outcome, run_due
@@ -96,11 +97,18 @@ def erasures(context: dg.AssetExecutionContext, sweeper: SweeperDatabase) -> dg.
     return dg.MaterializeResult(
         metadata=metadata(outcomes),
         check_results=[
-            dg.AssetCheckResult(check_name="no_erasure_fails", passed=not failed, metadata={"failed": failed}),
+            dg.AssetCheckResult(
+                check_name="no_erasure_fails",
+                passed=not failed,
+                metadata={"failed": failed, **runbook.link("no_erasure_fails")},
+            ),
             dg.AssetCheckResult(
                 check_name="erased_within_a_month",
                 passed=not overdue,
-                metadata={"late": [str(outcome.erasure_id) for outcome in overdue]},
+                metadata={
+                    "late": [str(outcome.erasure_id) for outcome in overdue],
+                    **runbook.link("erased_within_a_month"),
+                },
             ),
         ],
     )

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import dagster as dg
 import msgspec
 
-from orchestration import node_metrics
+from orchestration import node_metrics, runbook
 from orchestration.resources import SweeperDatabase
 from orchestration.settings import Watch
 from pipelines.adapters.postgres.sweep_store import NodeRow, PostgresSweepStore
@@ -177,7 +177,8 @@ def _check(watched: Watched) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=watched.asset, name=watched.name, description=watched.description)
     def check(sweeper: SweeperDatabase) -> dg.AssetCheckResult:
         passed, told = observe(sweeper, watched)
-        return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.ERROR, metadata=told)
+        metadata = {**told, **runbook.link(watched.name)}
+        return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.ERROR, metadata=metadata)
 
     return check
 
@@ -202,7 +203,10 @@ def changes(
         after[name] = Seen(look.passed, now_s)
         events.append(
             dg.AssetCheckEvaluation(
-                asset_key=watched.asset, check_name=watched.name, passed=look.passed, metadata=look.metadata
+                asset_key=watched.asset,
+                check_name=watched.name,
+                passed=look.passed,
+                metadata={**look.metadata, **runbook.link(watched.name)},
             )
         )
     return events, after

@@ -13,7 +13,7 @@ import dagster as dg
 import msgspec
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
-from orchestration import plots
+from orchestration import plots, runbook
 from orchestration.resources import AnalyticsDbt
 
 NIGHTLY_CRON = "15 2 * * *"  # after the day's last sittings in Europe, before the clinics open
@@ -184,5 +184,5 @@ def _freshness_result(key: dg.AssetKey, result: Mapping[str, Any]) -> dg.AssetCh
         check_name="fresh",
         passed=result["status"] == "pass",
         severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
-        metadata=metadata,
+        metadata={**metadata, **runbook.link("fresh")},
     )

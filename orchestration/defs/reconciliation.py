@@ -9,6 +9,7 @@ import os
 
 import dagster as dg
 
+from orchestration import runbook
 from orchestration.resources import AnalyticsDbt, SweeperDatabase
 from pipelines.adapters.postgres.retention_store import PostgresRetentionStore
 from pipelines.adapters.postgres.sample_store import sample
@@ -43,7 +44,8 @@ def accounting_closes(sweeper: SweeperDatabase) -> dg.AssetCheckResult:
     events = found.events_in_objects + found.events_duplicate + found.events_dropped
     closes = found.accepted_batches == batches and found.accepted_events == events
     return dg.AssetCheckResult(
-        passed=closes and found.not_closing == 0 and found.members_differ == 0, metadata=dict(found._asdict())
+        passed=closes and found.not_closing == 0 and found.members_differ == 0,
+        metadata={**found._asdict(), **runbook.link("accounting_closes")},
     )
 
 
@@ -73,6 +75,7 @@ def repetitions_recomputed(context: dg.AssetCheckExecutionContext, dbt: Analytic
             "of_another_version": report.other_version,
             "unreadable": report.unreadable,
             "differing": len(report.differing) - report.unreadable,
+            **runbook.link("repetitions_recomputed"),
         },
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import plots
+from orchestration import plots, runbook
 from orchestration.resources import SweeperDatabase
 from pipelines.retention.apply import AgeReport, RetentionReport, RuleReport
 from pipelines.retention.cli import (
@@ -117,7 +117,7 @@ def retention_dry_run(sweeper: SweeperDatabase) -> dg.MaterializeResult:  # type
             dg.AssetCheckResult(
                 check_name="is_plausible",
                 passed=not many,
-                metadata={"over_the_limit": many, "failures": report.failures},
+                metadata={"over_the_limit": many, "failures": report.failures, **runbook.link("is_plausible")},
             )
         ],
     )
@@ -149,13 +149,15 @@ def retention_rows(sweeper: SweeperDatabase) -> dg.MaterializeResult:  # type: i
         metadata=rows_metadata(report),
         check_results=[
             dg.AssetCheckResult(
-                check_name="every_rule_ran", passed=not report.failures, metadata={"failures": report.failures}
+                check_name="every_rule_ran",
+                passed=not report.failures,
+                metadata={"failures": report.failures, **runbook.link("every_rule_ran")},
             ),
             dg.AssetCheckResult(
                 check_name="nothing_is_left",
                 passed=not unfinished,
                 severity=dg.AssetCheckSeverity.WARN,
-                metadata={"unfinished": unfinished},
+                metadata={"unfinished": unfinished, **runbook.link("nothing_is_left")},
             ),
         ],
     )
@@ -193,9 +195,15 @@ def retention_bucket() -> dg.MaterializeResult:  # type: ignore[type-arg]
         },
         check_results=[
             dg.AssetCheckResult(
-                check_name="nobody_changed_it", passed=is_new or not before, metadata={"differences": before}
+                check_name="nobody_changed_it",
+                passed=is_new or not before,
+                metadata={"differences": before, **runbook.link("nobody_changed_it")},
             ),
-            dg.AssetCheckResult(check_name="is_the_policys", passed=not after, metadata={"differences": after}),
+            dg.AssetCheckResult(
+                check_name="is_the_policys",
+                passed=not after,
+                metadata={"differences": after, **runbook.link("is_the_policys")},
+            ),
         ],
     )
 
@@ -260,7 +268,8 @@ def stored_objects(context: dg.AssetExecutionContext, sweeper: SweeperDatabase) 
     results = []
     for check, (names, _) in FINDINGS.items():
         counts = {name: getattr(report, name).objects for name in names}
-        results.append(dg.AssetCheckResult(check_name=check, passed=not any(counts.values()), metadata=counts))
+        told = {**counts, **runbook.link(check)}
+        results.append(dg.AssetCheckResult(check_name=check, passed=not any(counts.values()), metadata=told))
     if report.disagreements:
         context.log.warning("%s; `restartix retention audit-bucket` names them", "; ".join(report.disagreements))
     return dg.MaterializeResult(metadata=objects_metadata(report), check_results=results)
@@ -282,7 +291,7 @@ def nothing_outlives_the_policy(sweeper: SweeperDatabase) -> dg.AssetCheckResult
     picture = plots.bars("Oldest row, and how long it may be kept", "days", oldest, {a.data: a.kept_days for a in ages})
     if picture:
         told["picture"] = dg.MetadataValue.md(picture)
-    return dg.AssetCheckResult(passed=not late, metadata=told)
+    return dg.AssetCheckResult(passed=not late, metadata={**told, **runbook.link("nothing_outlives_the_policy")})
 
 
 def definitions() -> dg.Definitions:

@@ -13,6 +13,7 @@ import os
 
 import dagster as dg
 
+from orchestration import runbook
 from orchestration.resources import SweeperDatabase
 from pipelines.adapters.postgres.sweep_store import PostgresSweepStore
 from pipelines.adapters.s3.client import connect
@@ -101,7 +102,7 @@ def orphaned_uploads(sweeper: SweeperDatabase) -> dg.MaterializeResult:  # type:
                 check_name="every_upload_let_go",
                 passed=report.given_up == 0,
                 severity=dg.AssetCheckSeverity.ERROR,
-                metadata={"given_up": report.given_up},
+                metadata={"given_up": report.given_up, **runbook.link("every_upload_let_go")},
             )
         ],
     )
