@@ -67,6 +67,10 @@ fit-references: $(READY) ## Learn from recordings what correct looks like | make
 	@test -n "$(DATA)" || { echo "Say where the recordings are: make fit-references DATA=path/to/recordings"; exit 2; }
 	$(RESTARTIX) fit-references --data "$(DATA)" $(ARGS)
 
+choose-counting: $(READY) ## Choose the counting's figures without each subject | make choose-counting DATA=...
+	@test -n "$(DATA)" || { echo "Say where the recordings are: make choose-counting DATA=path/to/recordings"; exit 2; }
+	$(RESTARTIX) choose-counting --data "$(DATA)" $(ARGS)
+
 plots: $(READY) ## Draw recordings, to be judged by eye | make plots DATA=...
 	@test -n "$(DATA)" || { echo "Say where the recordings are: make plots DATA=path/to/recordings"; exit 2; }
 	$(RESTARTIX) plots --data "$(DATA)" $(ARGS)
@@ -107,7 +111,7 @@ help: ## Print this
 		$(MAKEFILE_LIST)
 	echo
 
-.PHONY: demo test setup up down status logs psql play simulate eval fit-references plots prove bench lint audit lock clean help
+.PHONY: demo test setup up down status logs psql play simulate eval fit-references choose-counting plots prove bench lint audit lock clean help
 
 # Two workers pay from a few dozen tests on; one test file is quicker without.
 PYTEST_PARALLEL ?= $(if $(ARGS),,-n 2)
