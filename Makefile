@@ -67,7 +67,7 @@ fit-references: $(READY) ## Learn from recordings what correct looks like | make
 	@test -n "$(DATA)" || { echo "Say where the recordings are: make fit-references DATA=path/to/recordings"; exit 2; }
 	$(RESTARTIX) fit-references --data "$(DATA)" $(ARGS)
 
-choose-counting: $(READY) ## Choose the counting's figures without each subject | make choose-counting DATA=...
+choose-counting: $(READY) ## Choose counting figures without each subject | make choose-counting DATA=...
 	@test -n "$(DATA)" || { echo "Say where the recordings are: make choose-counting DATA=path/to/recordings"; exit 2; }
 	$(RESTARTIX) choose-counting --data "$(DATA)" $(ARGS)
 
