@@ -26,7 +26,8 @@ from pipelines.export.archive import README, Folder
 
 PARTS = (
     "patient", "plans", "payments", "treatment_sessions", "exercise_logs", "forms", "consents", "reference_sessions",
-    "exercise_sessions", "movement_of_sessions", "repetitions", "video_views", "video_stalls", "audit",
+    "personal_references", "exercise_sessions", "movement_of_sessions", "repetitions", "video_views", "video_stalls",
+    "audit",
 )  # fmt: skip
 # (part, sealed column) -> the column its place names, and the row's own column that the place names.
 _SEALED = {
