@@ -84,16 +84,18 @@ bench: $(READY) ## Measure against the targets, write a report
 	@$(BIN)/python -m infra.bench $(ARGS)
 
 ##@ Looking after the code
-lint: $(READY) ## ruff, mypy and the import contracts
+lint: $(READY) ## ruff, mypy, sqlfluff and the import contracts
 	@echo "Lint"
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run $(BIN)/ruff format ."; exit 1; }
 	$(BIN)/mypy
+	marts="$$($(BIN)/sqlfluff lint --disable-progress-bar --config dbt_project/.sqlfluff dbt_project/models \
+		dbt_project/tests/singular)" || { echo "$$marts"; exit 1; }
 	contracts="$$($(BIN)/lint-imports --no-logo)" || { echo "$$contracts"; exit 1; }
 	tail -n 1 <<< "$$contracts"
 
 audit: $(READY) ## Look every pinned dependency up among known vulnerabilities; fails where that is not possible
-	@$(BIN)/python -m infra.dependency_audit
+	@$(BIN)/python -m infra.dependency_audit $(ARGS)
 
 lock: $(READY) ## Pin anew what pyproject.toml asks for, with hashes
 	@$(BIN)/uv lock

@@ -11,24 +11,27 @@ plans as (
     and (plan_status = 'active' or {{ recent('ended_at') }})
 ),
 
-sittings as (
+found as (
   select
-    patient_treatment_plan_id,
-    count(*) filter (where session_status = 'completed') as completed,
-    count(*) filter (where session_status = 'skipped') as skipped
-  from {{ ref('stg_core__patient_session_completions') }}
-  where patient_treatment_plan_id in (select plans.patient_treatment_plan_id from plans)
-  group by patient_treatment_plan_id
+    plans.*,
+    sittings.completed,
+    sittings.skipped
+  from plans
+  -- A look-up a plan: joined as sets, the sittings of all years would be read for the few plans that run.
+  cross join lateral (
+    select
+      count(*) filter (where each.session_status = 'completed') as completed,
+      count(*) filter (where each.session_status = 'skipped') as skipped
+    from {{ ref('stg_core__patient_session_completions') }} as each
+    where each.patient_treatment_plan_id = plans.patient_treatment_plan_id
+  ) as sittings
 )
 
 select
-  plans.patient_treatment_plan_id,
-  plans.sessions_completed_counter,
-  plans.sessions_skipped_counter,
-  sittings.completed as completed_found,
-  sittings.skipped as skipped_found
-from plans
-left join sittings using (patient_treatment_plan_id)
-where
-  plans.sessions_completed_counter <> coalesce(sittings.completed, 0)
-  or plans.sessions_skipped_counter <> coalesce(sittings.skipped, 0)
+  patient_treatment_plan_id,
+  sessions_completed_counter,
+  sessions_skipped_counter,
+  completed,
+  skipped
+from found
+where sessions_completed_counter <> completed or sessions_skipped_counter <> skipped
