@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.pose.body import Body
+from pipelines.pose.counting import count
 from pipelines.pose.model import Prescription
-from pipelines.pose.motion import counting_rule, excursions, measure
+from pipelines.pose.motion import excursions, measure
 from pipelines.pose.profile import MovementProfile, Target
 from pipelines.pose.reference import REFERENCE_VERSION, Reference, Template
 from pipelines.pose.scoring import asymmetry_percent, judged_windows, movements, peak_rom
-from pipelines.pose.segmentation import repetitions
 from pipelines.pose.signals import Float64s, timeline
 from pipelines.pose.template import BAND_SDS, Filtered, channel_of, channels_of, curves
 from pipelines.pose.version import algorithm_version
@@ -64,7 +64,7 @@ def reference_from(
     profile: MovementProfile,
     prescription: Prescription,
 ) -> PersonalReference:
-    """The reference that a session's repetitions make; all of them are taken to be correct.
+    """The reference that a session's repetitions make: those ``summarise`` counts, all taken to be correct.
 
     Args:
         landmarks_m: finite [N, 33, 4] world landmarks, as ``summarise`` takes them.
@@ -79,8 +79,10 @@ def reference_from(
     if not line.size or not profile.measurable or profile.hold is not None:
         raise TooFewRepetitionsError("a reference needs frames of an exercise that has repetitions")
     body = Body(landmarks_m)
-    motion = measure(body, landmarks_m, line, profile, prescription.side)
-    found = repetitions(motion.counted, counting_rule(profile))
+    asked = profile.prescribed(prescription)
+    motion = measure(body, landmarks_m, line, asked, prescription.side)
+    counted = count(body, landmarks_m, line, motion, profile=asked, prescribed_side=prescription.side)
+    found = counted.found.repetitions
     if len(found) < FEWEST_REPETITIONS:
         raise TooFewRepetitionsError(f"{len(found)} repetitions: a reference needs at least {FEWEST_REPETITIONS}")
     windows = judged_windows(found, line)

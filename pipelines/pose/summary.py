@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from pipelines.pose import empty
 from pipelines.pose.body import Body
+from pipelines.pose.counting import count
 from pipelines.pose.discovery import find_profile
-from pipelines.pose.holds import Positions, holds
 from pipelines.pose.landmarks import COLUMN_COUNT, LANDMARK_COUNT
 from pipelines.pose.model import PoseSummary, Prescription, RepMetrics
-from pipelines.pose.motion import Excursions, Motion, counting_rule, excursions, measure
+from pipelines.pose.motion import Excursions, excursions, measure
 from pipelines.pose.profile import MovementProfile
 from pipelines.pose.reasons import reasons
 from pipelines.pose.rep_metrics import (
@@ -29,11 +29,8 @@ from pipelines.pose.rep_metrics import (
     smoothness_of,
 )
 from pipelines.pose.scoring import judged_windows, peak_rom, score
-from pipelines.pose.segmentation import Found, segment
-from pipelines.pose.setup import without_setup
-from pipelines.pose.signals import Timeline, gaps, timeline
+from pipelines.pose.signals import gaps, timeline
 from pipelines.pose.template import Filtered
-from pipelines.pose.unseen import observed
 from pipelines.pose.version import algorithm_version
 
 
@@ -65,17 +62,8 @@ def summarise(
     used = (profile or find_profile(body, landmarks_m, line)).prescribed(prescription)
     motion = measure(body, landmarks_m, line, used, prescription.side)
     times = timestamp_ms.astype(np.int64, copy=False)[line.frame_order]
-    seen, usable = motion.seen[line.frame_order], motion.usable[line.frame_order]
-    reason = empty.before_counting(
-        frame_count=len(times),
-        measurable=used.measurable,
-        usable_count=int(usable.sum()),
-        trunk_m=float(np.median(np.linalg.norm(body.trunk, axis=0))),
-        erratic_share=motion.erratic_share,
-    )
-    found = Found([], [])
-    if reason is None:
-        found = _found(body, landmarks_m, line, motion, profile=used, prescribed=prescription.side)
+    seen = motion.seen[line.frame_order]
+    found, reason = count(body, landmarks_m, line, motion, profile=used, prescribed_side=prescription.side)
     reps: tuple[RepMetrics, ...] = ()
     symmetry = None
     if found.repetitions:
@@ -129,25 +117,6 @@ def summarise(
         movement_profile=used.name,
         algorithm_version=algorithm_version(),
     )
-
-
-def _found(
-    body: Body,
-    landmarks_m: NDArray[np.floating],
-    line: Timeline,
-    motion: Motion,
-    *,
-    profile: MovementProfile,
-    prescribed: str | None,
-) -> Found:
-    """Repetitions that were seen, or holds, without set-up movements; partial ones apart."""
-    usable = motion.usable[line.frame_order]
-    if profile.hold is not None:
-        signals = Positions(body, landmarks_m, line, together=profile.primary.sides == "bilateral")
-        return Found(holds(signals, profile, profile.hold, usable, prescribed), [])
-    found = segment(motion.counted, counting_rule(profile))
-    seen = observed(found.repetitions, line, usable)
-    return Found(without_setup(seen, body, line), observed(found.partial, line, usable))
 
 
 _REP_SCHEMA = {

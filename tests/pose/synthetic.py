@@ -62,6 +62,21 @@ def abducting(elevation_deg: NDArray[np.float64], side: str = "right") -> NDArra
     return body
 
 
+def leaning(body: NDArray[np.float32], lean_deg: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Everything above the hips tilted forward (towards the camera)."""
+    tilted = body.copy()
+    above = [
+        Landmark.NOSE,
+        *(sided(joint, side) for joint in ("shoulder", "elbow", "wrist") for side in ("left", "right")),
+    ]
+    angle = np.radians(lean_deg)
+    for landmark in above:
+        y, z = body[:, landmark, 1], body[:, landmark, 2]
+        tilted[:, landmark, 1] = y * np.cos(angle) - z * np.sin(angle)
+        tilted[:, landmark, 2] = y * np.sin(angle) + z * np.cos(angle)
+    return tilted
+
+
 def repetitions_deg(
     count: int, *, peak_deg: float = 100.0, period_s: float = 3.0, idle_s: float = 2.0, fps: float = FPS
 ) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from pipelines.pose.profile import MovementProfile, load, names
 from pipelines.pose.reference import PHASE_POINTS, Channel, Reference, Template, join
 from pipelines.pose.summary import summarise
 from pipelines.pose.template import band, channels_of, excess
-from tests.pose.synthetic import abducting, repetitions_deg, squatting, timestamps
+from tests.pose.synthetic import abducting, leaning, repetitions_deg, squatting, timestamps
 
 LEARNT = [name for name in names() if load(name).reference is not None]
 MIDDLE = np.zeros(PHASE_POINTS)
@@ -189,6 +189,26 @@ def test_a_habit_the_specialist_accepted_is_allowed_and_nothing_is_allowed_less(
             assert after.allowed_deg <= before.allowed_deg
         else:
             assert after.allowed_deg == max(before.allowed_deg, own.moved_deg[before.name])
+
+
+def test_a_reference_is_learnt_from_what_the_session_counts_and_from_nothing_else() -> None:
+    """Getting up with bent knees is no repetition, nor is what went on while the patient was out of sight."""
+    profile = load("squat")
+    bend = repetitions_deg(1, peak_deg=60.0, idle_s=0.0)
+    done = repetitions_deg(6, idle_s=0.5)
+    rising = np.concatenate((np.full(len(bend), 80.0), np.zeros(len(done))))
+    body = leaning(squatting(np.concatenate((bend, done))), rising)
+    own = reference_from(body, timestamps(len(body)), profile, Prescription())
+    told = summarise(body, timestamps(len(body)), profile, Prescription())
+    assert own.rep_count == told.rep_count == 6
+    assert own.low_deg == pytest.approx(95.0, abs=1.0)
+
+    body = squatting(repetitions_deg(8, idle_s=1.0))
+    body[200:350, :, 3] = 0.1
+    own = reference_from(body, timestamps(len(body)), profile, Prescription())
+    told = summarise(body, timestamps(len(body)), profile, Prescription())
+    assert own.rep_count == told.rep_count
+    assert own.rep_count < 8
 
 
 def test_what_cannot_be_a_reference_is_refused() -> None:

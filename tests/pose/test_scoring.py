@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.pose.landmarks import Landmark, sided
+from pipelines.pose.landmarks import sided
 from pipelines.pose.model import PoseSummary, Prescription, RepMetrics
 from pipelines.pose.profile import Compensation, Consistency, MovementProfile, Primary, Target, Tempo
 from pipelines.pose.reference import Reference
@@ -26,7 +26,7 @@ from pipelines.pose.scoring import (
 )
 from pipelines.pose.signals import Float64s
 from pipelines.pose.summary import summarise
-from tests.pose.synthetic import abducting, repetitions_deg, squatting, timestamps
+from tests.pose.synthetic import abducting, leaning, repetitions_deg, squatting, timestamps
 
 LEAN = Compensation(name="trunk_forward_lean", angle="trunk_flexion", allowed_deg=10.0, severe_deg=20.0)
 SQUAT = MovementProfile(
@@ -45,21 +45,6 @@ def scored(body: NDArray[np.float32], profile: MovementProfile = SQUAT) -> PoseS
 def component(rep: RepMetrics, name: str) -> float | None:
     value: float | None = getattr(rep, f"{name}_score")
     return value
-
-
-def leaning(body: NDArray[np.float32], lean_deg: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Everything above the hips tilted forward (towards the camera)."""
-    tilted = body.copy()
-    above = [
-        Landmark.NOSE,
-        *(sided(joint, side) for joint in ("shoulder", "elbow", "wrist") for side in ("left", "right")),
-    ]
-    angle = np.radians(lean_deg)
-    for landmark in above:
-        y, z = body[:, landmark, 1], body[:, landmark, 2]
-        tilted[:, landmark, 1] = y * np.cos(angle) - z * np.sin(angle)
-        tilted[:, landmark, 2] = y * np.sin(angle) + z * np.cos(angle)
-    return tilted
 
 
 def test_the_form_score_is_the_product_of_its_components() -> None:
