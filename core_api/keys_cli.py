@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
@@ -54,12 +54,14 @@ def keys() -> None:
 
 @keys.command("replace")
 @click.option("--org", "organisation_id", type=int, required=True)
+@click.option("--continue", "goes_on", is_flag=True, help="Make no key: reseal and destroy what an earlier run left.")
 @click.option("--settled-s", default=SETTLED.total_seconds(), show_default=True, help="Longer than any request takes.")
-def replace_key(organisation_id: int, settled_s: float) -> None:
-    """Give an organisation a new data key, reseal everything by it, and destroy the old one: after a leak.
+def replace_key(organisation_id: int, goes_on: bool, settled_s: float) -> None:
+    """Give an organisation a new data key, reseal everything by it, and destroy the old ones: after a leak.
 
-    Nothing has to be stopped. Broken off, run it again. Exit code 75: all is resealed, and the old key is destroyed by
-    running this again once it has been retired for so long that no request can still be sealing by it.
+    Each run without --continue makes a key, also while one before is not destroyed yet. Nothing has to be stopped.
+    Exit code 75: all is resealed, and an old key waits until it has been retired for so long that no request can
+    still be sealing by it. Then, or where a run was broken off, go on with --continue.
     """
     author, wrapper, connection = _opened("keys-replace")
     cipher = ColumnCipher(wrapper, secrets.token_bytes)
@@ -71,25 +73,36 @@ def replace_key(organisation_id: int, settled_s: float) -> None:
         with connection:
             connection.autocommit = True
             with tenant() as tx:
-                version = resealing.replace_key(tx, wrapper, secrets.token_bytes, organisation_id, author)
+                if goes_on:
+                    version = resealing.present_version(tx)
+                else:
+                    version = resealing.replace_key(tx, wrapper, secrets.token_bytes, organisation_id, author)
             if version is None:
                 raise click.ClickException(f"organisation {organisation_id} has no data key")
-            for column in resealing.COLUMNS:
-                with tenant() as tx:
-                    total = resealing.remaining(tx, column, version)
-                with click.progressbar(length=total, label=column.place, file=sys.stderr) as bar:
-                    done = 1
-                    while done:
-                        with tenant() as tx:
-                            done = resealing.reseal(tx, cipher, organisation_id, column, version)
-                        bar.update(done)
+            which = f"data key {version} as before, none made" if goes_on else f"data key {version} made"
+            click.echo(f"organisation {organisation_id}: {which}")
+            _reseal(tenant, cipher, organisation_id)
             with tenant() as tx:
                 destroyed, left = resealing.destroy(tx, organisation_id, author, timedelta(seconds=settled_s))
     except (KeyRefused, KeyWrapperUnavailable, SealBroken) as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"organisation {organisation_id}: data key {version}; {destroyed} destroyed, {left} waiting")
+    click.echo(f"organisation {organisation_id}: old data keys: {destroyed} destroyed, {left} waiting")
     if left:
+        click.echo(f"later: restartix keys replace --org {organisation_id} --continue", err=True)
         sys.exit(_TEMPORARY)
+
+
+def _reseal(tenant: Callable[[], AbstractContextManager[Tx]], cipher: ColumnCipher, organisation_id: int) -> None:
+    """Reseal every column, batch by batch, each a transaction. Raises ``SealBroken``."""
+    for column in resealing.COLUMNS:
+        with tenant() as tx:
+            total = resealing.remaining(tx, column)
+        with click.progressbar(length=total, label=column.place, file=sys.stderr) as bar:
+            done = 1
+            while done:
+                with tenant() as tx:
+                    done = resealing.reseal(tx, cipher, organisation_id, column)
+                bar.update(done)
 
 
 @keys.command("rotate")

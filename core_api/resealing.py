@@ -4,9 +4,10 @@ destroyed once nothing needs it. For a data key that may be known.
 Belongs here: the order, and where sealed values are. Does not belong here: sealing (``encryption``), the master key
 (``key_rotation``), the command (``keys_cli``).
 
-Each step is a transaction of its own and can be repeated: broken off, it goes on where it was. Reading goes on all the
-while, because a value names its key. A request that was under way when the key was replaced may still seal by the old
-one; so an old key is destroyed only when it has been retired for longer than any request takes, and nothing names it.
+Each step is a transaction of its own: broken off, the resealing goes on where it was, and no further key is made for
+that. Reading goes on all the while, because a value names its key. A request that was under way when the key was
+replaced may still seal by the old one; so an old key is destroyed only when it has been retired for longer than any
+request takes, and nothing names it.
 """
 
 from __future__ import annotations
@@ -58,16 +59,12 @@ _PUT = "UPDATE {t} SET {c} = %(sealed)s WHERE ctid = %(at)s::tid"
 def replace_key(
     tx: Tx, wrapper: KeyWrapper, random_bytes: Callable[[int], bytes], organisation_id: int, author: audit.Author
 ) -> int | None:
-    """Give the organisation a new data key; its number. None where it has no key.
-
-    Where one was replaced before and is not destroyed yet, nothing is done and the present number given: the resealing
-    goes on. Raises ``KeyRefused``, ``KeyWrapperUnavailable``.
+    """Give the organisation a new data key, whatever still waits of an earlier replacement: the present key may have
+    leaked too. Its number; None where it has no key. Raises ``KeyRefused``, ``KeyWrapperUnavailable``.
     """
     row = one(tx, "organisation_key_locked", {})
     if row is None:
         return None
-    if every(tx, "retired_keys_locked", {"settled": timedelta()}):
-        return int(row["version"])
     wrapped = wrapper.wrap(random_bytes(KEY_BYTES), wrapping_context(organisation_id))
     the(tx, "retire_organisation_key", {})
     made = the(tx, "replace_organisation_key", {"wrapped_key": wrapped.ciphertext, "key_id": wrapped.key_id})
@@ -78,15 +75,22 @@ def replace_key(
     return int(made["version"])
 
 
-def remaining(tx: Tx, column: SealedColumn, version: int) -> int:
-    """How many values of the column are not sealed by the key of this number."""
-    row = tx.execute(_statement(_COUNT, column), {"version": version}).fetchone()
+def present_version(tx: Tx) -> int | None:
+    """The number of the key that seals now; None where the organisation has none."""
+    row = one(tx, "organisation_key", {})
+    return None if row is None else int(row["version"])
+
+
+def remaining(tx: Tx, column: SealedColumn) -> int:
+    """How many values of the column are not sealed by the present key."""
+    row = tx.execute(_statement(_COUNT, column), {"version": present_version(tx)}).fetchone()
     return 0 if row is None else int(row["n"])
 
 
-def reseal(tx: Tx, cipher: ColumnCipher, organisation_id: int, column: SealedColumn, version: int) -> int:
+def reseal(tx: Tx, cipher: ColumnCipher, organisation_id: int, column: SealedColumn) -> int:
     """Reseal up to ``BATCH`` values by the present key; how many. Raises ``SealBroken`` for one that does not open."""
-    rows = tx.execute(_statement(_TAKE, column), {"version": version, "batch": BATCH}).fetchall()
+    # Asked in each batch: held to a number that another replacement has retired meanwhile, it would never end.
+    rows = tx.execute(_statement(_TAKE, column), {"version": present_version(tx), "batch": BATCH}).fetchall()
     for row in rows:
         place = Place(organisation_id, column.place, row["row"])
         text = cipher.unseal(tx, row["sealed"], place)
@@ -100,9 +104,9 @@ def destroy(tx: Tx, organisation_id: int, author: audit.Author, settled: timedel
 
     Every change of a key holds its row; requests do not, which is what ``settled`` is for.
     """
-    present = the(tx, "organisation_key_locked", {})
+    the(tx, "organisation_key_locked", {})
     retired = every(tx, "retired_keys_locked", {"settled": settled})
-    if any(remaining(tx, column, present["version"]) for column in COLUMNS):
+    if any(remaining(tx, column) for column in COLUMNS):
         return 0, len(retired)
     ripe = [row["version"] for row in retired if row["is_settled"]]
     for version in ripe:

@@ -118,8 +118,9 @@ def test_everything_is_resealed_and_the_old_key_destroyed(
     fill(api, clinic)
     assert all(named == {2} for named in versions(api, clinic.organisation_id).values())
 
-    done = replace("--settled-s", "0")
-    assert (done.exit_code, "data key 2; 1 destroyed, 0 waiting" in done.output) == (0, True), done.output
+    done = replace("--continue", "--settled-s", "0")
+    assert "data key 2 as before, none made" in done.output
+    assert (done.exit_code, "1 destroyed, 0 waiting" in done.output) == (0, True), done.output
     assert api.rows("select version from core.retired_keys") == []
     actions = [action for action, _ in api.audited(clinic.organisation_id) if action.startswith("organisation_key")]
     assert actions == ["organisation_key.replace", "organisation_key.destroy"]
@@ -127,6 +128,30 @@ def test_everything_is_resealed_and_the_old_key_destroyed(
     place = Place(clinic.organisation_id, "core.patients.full_name_encrypted", str(clinic.patient))
     with pytest.raises(SealBroken):
         unseal(leaked, bytes(row["sealed"]), place)
+
+
+def test_a_second_leak_makes_a_third_key_while_the_first_still_waits(
+    api: Api, clinic: Clinic, replace: Replace
+) -> None:
+    first = replace()
+    assert (first.exit_code, "data key 2 made" in first.output) == (75, True), first.output
+    before = texts(api, clinic, api.deps.cipher)
+    api.rows("update core.retired_keys set retired_at = retired_at - interval '14 days' returning version")
+
+    second = replace()
+    assert (second.exit_code, "data key 3 made" in second.output) == (75, True), second.output
+    assert "1 destroyed, 1 waiting" in second.output, "the first is old enough, the second was retired just now"
+    assert [row["version"] for row in api.rows("select version from core.retired_keys")] == [2]
+    assert {number for named in versions(api, clinic.organisation_id).values() for number in named} == {3}
+    assert texts(api, clinic, api.deps.cipher) == before
+
+    again = replace("--continue")
+    assert (again.exit_code, "data key 3 as before, none made" in again.output) == (75, True), again.output
+    api.rows("update core.retired_keys set retired_at = retired_at - interval '14 days' returning version")
+    last = replace("--continue")
+    assert (last.exit_code, "1 destroyed, 0 waiting" in last.output) == (0, True), last.output
+    assert replace("--continue").exit_code == 0, "where nothing waits, nothing is done"
+    assert [row["version"] for row in api.rows("select version from core.organisation_keys where version > 1")] == [3]
 
 
 def test_what_was_sealed_by_the_old_key_meanwhile_keeps_it_until_it_is_resealed(
@@ -142,7 +167,7 @@ def test_what_was_sealed_by_the_old_key_meanwhile_keeps_it_until_it_is_resealed(
         assert api.deps.cipher.unseal(tx, late, place) == "Jane Doe"
         author = Author(None, "operator", "test")
         assert resealing.destroy(tx, clinic.organisation_id, author, timedelta()) == (0, 1)
-    assert replace("--settled-s", "0").exit_code == 0
+    assert replace("--continue", "--settled-s", "0").exit_code == 0
     assert versions(api, clinic.organisation_id)["core.patients.full_name_encrypted"] == {2}
 
 
