@@ -151,8 +151,9 @@ class MovementProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             own = self.target or Target(low_deg=asked[0] if asked[0] is not None else -360.0)
             low = own.low_deg if asked[0] is None else asked[0]
             high = own.high_deg if asked[1] is None else asked[1]
-            # A plan that asks for less than the profile's least asks for less; its bounds still bound something.
-            low = low if high is None else min(low, high)
+            if high is not None and low > high:
+                # What the plan asks for holds; the profile's other bound gives way as far as it has to.
+                low, high = (min(low, high), high) if asked[0] is None else (low, max(low, high))
             target = msgspec.structs.replace(own, low_deg=low, high_deg=high)
             adjusted = msgspec.structs.replace(adjusted, target=target)
         if self.hold is not None and prescription.hold_ms is not None:

@@ -89,6 +89,12 @@ def test_a_profile_says_what_is_good_and_what_is_not(name: str) -> None:
     assert profile.primary.partial_share <= profile.primary.turn_share
 
 
+def bounds(name: str, prescription: Prescription) -> tuple[float, float | None]:
+    target = load(name).prescribed(prescription).target
+    assert target is not None
+    return target.low_deg, target.high_deg
+
+
 def test_a_plan_changes_the_target_and_the_hold_and_nothing_else() -> None:
     squat = load("squat")
     assert squat.prescribed(Prescription(sets=3, reps=10, side="left")) == squat
@@ -97,8 +103,10 @@ def test_a_plan_changes_the_target_and_the_hold_and_nothing_else() -> None:
     assert asked.target.low_deg == 60.0
     assert asked.target.weight == squat.target.weight
     assert msgspec.structs.replace(asked, target=squat.target) == squat
-    raised = load("lateral_raise").prescribed(Prescription(target_low_deg=130.0))
-    assert raised.target is not None and (raised.target.low_deg, raised.target.high_deg) == (110.0, 110.0)
+    assert bounds("lateral_raise", Prescription(target_low_deg=80.0)) == (80.0, 110.0)
+    assert bounds("lateral_raise", Prescription(target_low_deg=120.0)) == (120.0, 120.0)
+    assert bounds("lateral_raise", Prescription(target_high_deg=50.0)) == (50.0, 50.0)
+    assert bounds("lateral_raise", Prescription(target_low_deg=60.0, target_high_deg=130.0)) == (60.0, 130.0)
     untargeted = msgspec.structs.replace(squat, target=None).prescribed(Prescription(target_high_deg=90.0))
     assert untargeted.target is not None and untargeted.target.high_deg == 90.0
     assert load("plank").prescribed(Prescription(hold_ms=45_000)).tempo.brisk_ms == 45_000

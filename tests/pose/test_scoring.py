@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.pose.landmarks import sided
 from pipelines.pose.model import PoseSummary, Prescription, RepMetrics
-from pipelines.pose.profile import Compensation, Consistency, MovementProfile, Primary, Target, Tempo
+from pipelines.pose.profile import Compensation, Consistency, MovementProfile, Primary, Target, Tempo, load
 from pipelines.pose.reference import Reference
 from pipelines.pose.scoring import (
     COMPONENTS,
@@ -122,6 +122,21 @@ def test_a_deviation_has_its_name_its_size_and_its_moment() -> None:
     assert second.deviation_max_deg == pytest.approx(25.0, abs=3.0)  # beyond the 10 degrees that are allowed
     assert second.deviation_at_ms == pytest.approx(at_ms, abs=120)
     assert second.form_score < min(first.form_score, third.form_score)
+
+
+@pytest.mark.parametrize(
+    ("asked", "done_deg"), [(Prescription(target_low_deg=120.0), 120.0), (Prescription(target_high_deg=50.0), 50.0)]
+)
+def test_a_patient_who_does_what_the_plan_asks_for_loses_nothing_by_the_profile(
+    asked: Prescription, done_deg: float
+) -> None:
+    """The profile of lateral raises has two bounds; the plan asks for more than the upper, or less than the lower."""
+    body = abducting(repetitions_deg(4, peak_deg=done_deg))
+    other = abducting(repetitions_deg(4, peak_deg=done_deg), "left")
+    for joint in ("elbow", "wrist"):
+        body[:, sided(joint, "left")] = other[:, sided(joint, "left")]
+    result = summarise(body, timestamps(len(body)), load("lateral_raise"), asked)
+    assert [rep.range_score for rep in result.reps] == pytest.approx([100.0] * 4, abs=5.0)
 
 
 @given(st.floats(0.0, 0.9), st.floats(0.0, 0.9))
