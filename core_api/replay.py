@@ -31,14 +31,22 @@ def byte_run(members: Sequence[dict[str, Any]], start_ms: int, end_ms: int) -> B
     return ByteRun(offset, max(each["byte_offset"] + each["byte_length"] for each in overlapping) - offset)
 
 
+def cycle_of(rep: dict[str, Any]) -> tuple[int, int]:
+    """First and last millisecond of a repetition's cycle: the movement with its share of the rest, so that a viewer
+    sees where it came from. A result stored before there were cycles has none: its start and end were the cycle's.
+    """
+    start_ms, end_ms = rep["cycle_start_ms"], rep["cycle_end_ms"]
+    return rep["start_ms"] if start_ms is None else start_ms, rep["end_ms"] if end_ms is None else end_ms
+
+
 def rep_ranges(reps: Sequence[dict[str, Any]], members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each repetition with ``byte_offset`` and ``byte_length``, both None where no member overlaps it.
+    """Each repetition with ``byte_offset`` and ``byte_length`` of its cycle, both None where no member overlaps it.
 
     Derived from the index rather than stored with the repetition, so it always fits the version the URL is pinned to.
     """
     ranges = []
     for rep in reps:
-        run = byte_run(members, rep["start_ms"], rep["end_ms"])
+        run = byte_run(members, *cycle_of(rep))
         ranges.append(
             {
                 "rep_number": rep["rep_number"],

@@ -192,7 +192,9 @@ class Member(Answer, frozen=True, kw_only=True):
 
 
 class RepBytes(Answer, frozen=True, kw_only=True):
-    """The whole members that hold a repetition; None where none does."""
+    """A repetition's movement, ``start_ms`` to ``end_ms``, and the whole members that hold its cycle, the rest around
+    the movement with it; None where none does.
+    """
 
     rep_number: int
     start_ms: int
@@ -202,7 +204,9 @@ class RepBytes(Answer, frozen=True, kw_only=True):
 
 
 class ByteStretch(Answer, frozen=True, kw_only=True):
-    """What was asked for by ``rep`` or ``from_ms``/``to_ms``: whole members, fetched with the header ``Range``."""
+    """What was asked for by ``rep`` (its cycle) or ``from_ms``/``to_ms``: whole members, fetched with the header
+    ``Range``.
+    """
 
     rep_number: int | None
     start_ms: int

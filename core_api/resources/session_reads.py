@@ -15,7 +15,7 @@ from core_api.deps import Deps
 from core_api.errors import Problem
 from core_api.identity import require
 from core_api.middleware import author
-from core_api.replay import byte_run, rep_ranges
+from core_api.replay import byte_run, cycle_of, rep_ranges
 from core_api.resources.session_answers import (
     ByteStretch,
     LogFigures,
@@ -127,7 +127,7 @@ def _located(tx: Tx, session: Row, asked: Stretch) -> tuple[ByteStretch | None, 
         rep = one(tx, "session_rep", {**scope, "rep_number": asked.rep})
         if rep is None:
             raise _nothing(f"the session has no repetition {asked.rep}")
-        reps, start_ms, end_ms = [rep], rep["start_ms"], rep["end_ms"]
+        reps, (start_ms, end_ms) = [rep], cycle_of(rep)
     elif (asked.from_ms, asked.to_ms) != (None, None):
         reps, start_ms = [], asked.from_ms or 0
         end_ms = INT_MAX if asked.to_ms is None else asked.to_ms

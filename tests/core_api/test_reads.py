@@ -155,8 +155,9 @@ def finalise(api: Api, session_id: str, key: str | None, version_id: str | None,
         )
     api.admin.execute(
         "insert into telemetry.pose_rep_metrics (session_id, started_at, rep_number, organisation_id, patient_id,"
-        " start_ms, end_ms, peak_rom_deg, form_score, concentric_ms, hold_ms, eccentric_ms, side, confidence)"
-        " select session_id, started_at, 1, organisation_id, patient_id, 1200, 2500, 90, 80, 600, 100, 600, 'both', 1"
+        " start_ms, end_ms, cycle_start_ms, cycle_end_ms, peak_rom_deg, form_score, concentric_ms, hold_ms,"
+        " eccentric_ms, side, confidence) select session_id, started_at, 1, organisation_id, patient_id,"
+        " 1200, 1900, 1100, 2500, 90, 80, 600, 100, 600, 'both', 1"
         " from telemetry.sessions where session_id = %s",
         (session_id,),
     )
@@ -210,7 +211,7 @@ def test_a_session_without_a_blob_has_no_replay(api: Api, clinic: Clinic) -> Non
 
 
 def test_a_rep_outside_every_member_has_no_bytes() -> None:
-    reps = [{"rep_number": 1, "start_ms": 5000, "end_ms": 6000}]
+    reps = [{"rep_number": 1, "start_ms": 5000, "end_ms": 6000, "cycle_start_ms": 4900, "cycle_end_ms": 6100}]
     members = [{"start_ms": 0, "end_ms": 999, "byte_offset": 0, "byte_length": 10}]
     assert rep_ranges(reps, members)[0]["byte_offset"] is None
 

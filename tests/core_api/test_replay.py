@@ -32,6 +32,7 @@ from tests.core_api.test_subscriber import wait_for
 FRAMES = 30
 SECONDS = 12
 REP = (3400, 6100)
+CYCLE = (2400, 7300)  # the movement with its share of the rest: a member more on each side
 
 
 @dataclass
@@ -114,10 +115,11 @@ def seal(api: Api, clinic: Clinic, store: S3BlobStore, exercise: str = "Quad Set
     )
     api.admin.execute(
         "insert into telemetry.pose_rep_metrics (session_id, started_at, rep_number, organisation_id, patient_id,"
-        " start_ms, end_ms, peak_rom_deg, form_score, concentric_ms, hold_ms, eccentric_ms, side, confidence)"
-        " select session_id, started_at, 3, organisation_id, patient_id, %s, %s, 90, 80, 600, 100, 600, 'both', 1"
+        " start_ms, end_ms, cycle_start_ms, cycle_end_ms, peak_rom_deg, form_score, concentric_ms, hold_ms,"
+        " eccentric_ms, side, confidence) select session_id, started_at, 3, organisation_id, patient_id,"
+        " %s, %s, %s, %s, 90, 80, 600, 100, 600, 'both', 1"
         " from telemetry.sessions where session_id = %s",
-        (*REP, session_id),
+        (*REP, *CYCLE, session_id),
     )
     return Sealed(api, clinic, store, session_id, key, info.version_id, b"".join(members))
 
@@ -147,17 +149,28 @@ def fetched(url: str, http_range: str) -> tuple[int, list[int]]:
     return len(answer.content), found
 
 
-def test_a_viewer_fetches_one_repetitions_bytes_alone(sealed: Sealed) -> None:
+def test_a_viewer_fetches_one_repetitions_cycle_and_no_more(sealed: Sealed) -> None:
     replay = sealed.call("GET", f"{sealed.path}/replay?rep=3").json
     stretch = replay["stretch"]
-    assert (stretch["rep_number"], stretch["start_ms"], stretch["end_ms"]) == (3, *REP)
-    assert [member["ordinal"] for member in replay["members"]] == [3, 4, 5, 6]
+    assert (stretch["rep_number"], stretch["start_ms"], stretch["end_ms"]) == (3, *CYCLE)
+    assert [member["ordinal"] for member in replay["members"]] == [2, 3, 4, 5, 6, 7]
     size, frames = fetched(replay["url"], stretch["http_range"])
     assert size == stretch["byte_length"] < len(sealed.blob) / 2
-    wanted = [int(at) for second in range(SECONDS) for at in timestamps(second) if REP[0] <= at <= REP[1]]
-    assert len(wanted) > 60 and set(wanted) <= set(frames)
-    assert frames == [int(at) for second in (3, 4, 5, 6) for at in timestamps(second)]
-    assert [each["rep_number"] for each in replay["reps"]] == [3]
+    wanted = [int(at) for second in range(SECONDS) for at in timestamps(second) if CYCLE[0] <= at <= CYCLE[1]]
+    assert len(wanted) > 120 and set(wanted) <= set(frames)
+    assert frames == [int(at) for second in (2, 3, 4, 5, 6, 7) for at in timestamps(second)]
+    [rep] = replay["reps"]
+    assert (rep["rep_number"], rep["start_ms"], rep["end_ms"]) == (3, *REP), "the movement, as the session tells it"
+    [listed] = sealed.call("GET", f"{sealed.path}/replay").json["reps"]
+    bytes_of = [(each["byte_offset"], each["byte_length"]) for each in (stretch, rep, listed)]
+    assert bytes_of == [bytes_of[0]] * 3
+
+
+def test_a_repetition_stored_before_there_were_cycles_is_its_start_and_end(sealed: Sealed) -> None:
+    sealed.api.admin.execute("update telemetry.pose_rep_metrics set cycle_start_ms = null, cycle_end_ms = null")
+    replay = sealed.call("GET", f"{sealed.path}/replay?rep=3").json
+    assert (replay["stretch"]["start_ms"], replay["stretch"]["end_ms"]) == REP
+    assert [member["ordinal"] for member in replay["members"]] == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
