@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from core_api.clinical.adherence import DAYS_PER_WEEK
 from core_api.clinical.plan import Plan, Sitting
 from core_api.clinical.rounding import percent
 from core_api.clinical.streak import streak_days
-from core_api.clinical.weeks import week_number, week_span
+from core_api.clinical.weeks import expected_in_week, week_number, week_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,13 @@ class PainPoint:
 
 @dataclass(frozen=True, slots=True)
 class ThisWeek:
-    """The running plan week against the plan's frequency."""
+    """The seven days, counted from the plan's first, that today lies in, against what the plan expects in them.
 
-    number: int
+    Before the plan's first week and after the one it ended in no plan week runs: ``number`` is None, and nothing is
+    expected.
+    """
+
+    number: int | None
     starts_on: date
     ends_on: date
     completed: int
@@ -94,7 +99,11 @@ def progress(plan: Plan, sittings: Sequence[Sitting], today: date) -> Progress:
 
 
 def _this_week(plan: Plan, completed_on: Sequence[date], today: date) -> ThisWeek:
-    number = week_number(plan.started_on, today)
-    done = sum(week_number(plan.started_on, day) == number for day in completed_on)
-    starts_on, ends_on = week_span(plan.started_on, number)
-    return ThisWeek(number, starts_on, ends_on, done, plan.frequency_per_week)
+    since_start = (today - plan.started_on).days // DAYS_PER_WEEK + 1  # 0 and below before the plan's first day
+    starts_on, ends_on = week_span(plan.started_on, since_start)
+    if since_start < 1 or (plan.ended_on is not None and plan.ended_on < starts_on):
+        done = sum(starts_on <= day <= ends_on for day in completed_on)
+        return ThisWeek(None, starts_on, ends_on, done, 0)
+    done = sum(week_number(plan.started_on, day) == since_start for day in completed_on)
+    expected = expected_in_week(since_start, plan.frequency_per_week, plan.sessions_total)
+    return ThisWeek(since_start, starts_on, ends_on, done, expected)

@@ -76,7 +76,7 @@ def plan_weeks(
                 skipped=skipped[number],
                 expected=expected,
                 percent=percent(completed[number], expected),
-                in_progress=ended_on is None and today <= ends_on,
+                in_progress=ended_on is None and starts_on <= today <= ends_on,
             )
         )
     return tuple(weeks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,6 +152,46 @@ def test_an_ended_plan_owes_nothing_after_its_end() -> None:
     assert read.adherence.expected == 6
     assert len(read.weekly_adherence) == 3
     assert not any(week.in_progress for week in read.weekly_adherence)
+
+
+def _plan(**changed: Any) -> Plan:  # noqa: ANN401 - any field of it
+    plan, _, _ = jane_doe()
+    fields = {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+    return Plan(**{**fields, "sessions_completed": 0, **changed})
+
+
+def test_this_week_expects_what_the_total_leaves_as_the_analytics_do() -> None:
+    plan = _plan(sessions_total=10)
+    for week, expected in ((3, 3), (4, 1), (5, 0)):
+        today = MONDAY + timedelta(days=7 * (week - 1) + 2)
+        seen, weekly = progress(plan, [], today).this_week, analytics(plan, [], [], today).weekly_adherence[-1]
+        assert (seen.number, seen.starts_on, seen.ends_on) == (weekly.number, weekly.starts_on, weekly.ends_on)
+        assert (seen.number, seen.expected, weekly.expected) == (week, expected, expected)
+
+
+def test_after_the_week_a_plan_ended_in_no_week_of_it_runs() -> None:
+    _, sittings, _ = jane_doe()
+    ended = _plan(started_on=date(2026, 1, 5), ended_on=date(2026, 1, 28), status="completed")
+    done = [_on(sitting, date(2026, 1, 28)) for sitting in sittings[:2]]
+    in_it = progress(ended, done, date(2026, 2, 1)).this_week  # the Sunday of the week it ended in
+    assert (in_it.number, in_it.completed, in_it.expected) == (4, 2, 3)
+    for today in (date(2026, 2, 2), date(2026, 3, 30)):
+        after = progress(ended, done, today).this_week
+        assert (after.number, after.completed, after.expected) == (None, 0, 0), today
+        assert after.starts_on <= today <= after.ends_on
+
+
+def test_before_a_plans_first_day_no_week_of_it_runs() -> None:
+    _, sittings, _ = jane_doe()
+    coming = _plan(started_on=date(2026, 6, 1))
+    early = [_on(sittings[0], date(2026, 3, 18))]
+    seen = progress(coming, early, date(2026, 3, 19)).this_week
+    assert (seen.number, seen.completed, seen.expected) == (None, 1, 0)
+    assert (seen.starts_on, seen.ends_on) == (date(2026, 3, 16), date(2026, 3, 22))
+    assert [week.in_progress for week in analytics(coming, early, [], date(2026, 3, 19)).weekly_adherence] == [False]
+    assert progress(coming, early, date(2026, 5, 31)).this_week.number is None
+    first = progress(coming, early, date(2026, 6, 1)).this_week
+    assert (first.number, first.completed, first.expected) == (1, 1, 3), "what was done early counts in week 1"
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**6))
