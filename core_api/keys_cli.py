@@ -20,7 +20,7 @@ from core_api.database import Tx, enter_tenant, every
 from core_api.encryption import ColumnCipher, SealBroken
 from core_api.key_rotation import rotate
 from core_api.master_key import key_wrapper
-from core_api.resealing import SETTLED
+from core_api.resealing import SETTLED, SETTLED_MIN
 from pipelines.environment import SettingInvalid, required
 from pipelines.ports.key_wrapper import KeyRefused, KeyWrapper, KeyWrapperUnavailable
 
@@ -55,14 +55,25 @@ def keys() -> None:
 @keys.command("replace")
 @click.option("--org", "organisation_id", type=int, required=True)
 @click.option("--continue", "goes_on", is_flag=True, help="Make no key: reseal and destroy what an earlier run left.")
-@click.option("--settled-s", default=SETTLED.total_seconds(), show_default=True, help="Longer than any request takes.")
-def replace_key(organisation_id: int, goes_on: bool, settled_s: float) -> None:
+@click.option(
+    "--settled-s",
+    default=SETTLED.total_seconds(),
+    show_default=True,
+    help=f"Longer than any request takes; {SETTLED_MIN.total_seconds():.0f} at least.",
+)
+@click.option("--test-without-requests", "any_settled", is_flag=True, hidden=True)  # a test cannot wait that long
+def replace_key(organisation_id: int, goes_on: bool, settled_s: float, any_settled: bool) -> None:
     """Give an organisation a new data key, reseal everything by it, and destroy the old ones: after a leak.
 
     Each run without --continue makes a key, also while one before is not destroyed yet. Nothing has to be stopped.
     Exit code 75: all is resealed, and an old key waits until it has been retired for so long that no request can
     still be sealing by it. Then, or where a run was broken off, go on with --continue.
     """
+    if not (any_settled or settled_s >= SETTLED_MIN.total_seconds()):
+        raise click.BadParameter(
+            f"at least {SETTLED_MIN.total_seconds():.0f}: a request under way may still be sealing by the old key",
+            param_hint="--settled-s",
+        )
     author, wrapper, connection = _opened("keys-replace")
     cipher = ColumnCipher(wrapper, secrets.token_bytes)
 
@@ -86,6 +97,8 @@ def replace_key(organisation_id: int, goes_on: bool, settled_s: float) -> None:
                 destroyed, left = resealing.destroy(tx, organisation_id, author, timedelta(seconds=settled_s))
     except (KeyRefused, KeyWrapperUnavailable, SealBroken) as error:
         raise click.ClickException(str(error)) from None
+    except psycopg.errors.DeadlockDetected:
+        raise click.ClickException(f"deadlocked {resealing.ATTEMPTS_MAX} times; go on with --continue") from None
     click.echo(f"organisation {organisation_id}: old data keys: {destroyed} destroyed, {left} waiting")
     if left:
         click.echo(f"later: restartix keys replace --org {organisation_id} --continue", err=True)
@@ -93,15 +106,14 @@ def replace_key(organisation_id: int, goes_on: bool, settled_s: float) -> None:
 
 
 def _reseal(tenant: Callable[[], AbstractContextManager[Tx]], cipher: ColumnCipher, organisation_id: int) -> None:
-    """Reseal every column, batch by batch, each a transaction. Raises ``SealBroken``."""
+    """Reseal every column, batch by batch, each a transaction. Raises ``SealBroken``, ``DeadlockDetected``."""
     for column in resealing.COLUMNS:
         with tenant() as tx:
             total = resealing.remaining(tx, column)
         with click.progressbar(length=total, label=column.place, file=sys.stderr) as bar:
             done = 1
             while done:
-                with tenant() as tx:
-                    done = resealing.reseal(tx, cipher, organisation_id, column)
+                done = resealing.reseal_batch(tenant, cipher, organisation_id, column)
                 bar.update(done)
 
 
@@ -127,9 +139,9 @@ def rotate_keys() -> None:
                 continue
             if done is None:
                 click.echo(f"organisation {organisation_id}: has no data key")
-            elif done.before == done.after:
-                click.echo(f"organisation {organisation_id}: {done.after} already")
-            else:
-                click.echo(f"organisation {organisation_id}: {done.before} -> {done.after}")
+                continue
+            which = f"{done.after} already" if done.before == done.after else f"{done.before} -> {done.after}"
+            also = f"; {done.retired} retired data key(s) wrapped anew" if done.retired else ""
+            click.echo(f"organisation {organisation_id}: {which}{also}")
     if failed:
         raise click.ClickException(f"{failed} data key(s) were not wrapped anew; they are as they were")

@@ -13,18 +13,24 @@ request takes, and nothing names it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import NamedTuple
 
 from psycopg import sql
+from psycopg.errors import DeadlockDetected
 
 from core_api import audit
 from core_api.database import Tx, every, one, run, the
-from core_api.encryption import KEY_BYTES, ColumnCipher, Place, wrapping_context
+from core_api.encryption import KEY_BYTES, ColumnCipher, Place, SealBroken, wrapping_context
 from pipelines.ports.key_wrapper import KeyWrapper
 
 BATCH = 500
+# A request may stand in a statement and idle in its transaction for as long as the settings allow at most
+# (RESTARTIX_STATEMENT_TIMEOUT_S up to 300 s; idle three times that, see ``database.open_pool``). Ten minutes of margin.
+SETTLED_MIN = timedelta(seconds=300 + 3 * 300 + 600)
 SETTLED = timedelta(hours=1)
+ATTEMPTS_MAX = 5  # of a batch that deadlocks with requests
 
 
 class SealedColumn(NamedTuple):
@@ -49,10 +55,13 @@ COLUMNS = (
     SealedColumn("core.idempotency_keys", "response_encrypted", "principal_id::text || '/' || encode(key_hash, 'hex')"),
 )
 # The number of the key that a value names: format 1 has none and is of the first key (``encryption``).
-_VERSION = "CASE get_byte({c}, 0) WHEN 1 THEN 1 WHEN 2 THEN get_byte({c}, 1) * 256 + get_byte({c}, 2) END"
+_VERSION = (
+    "CASE WHEN octet_length({c}) < 3 THEN NULL WHEN get_byte({c}, 0) = 1 THEN 1"
+    " WHEN get_byte({c}, 0) = 2 THEN get_byte({c}, 1) * 256 + get_byte({c}, 2) END"
+)
 _OTHERS = "FROM {t} WHERE {c} IS NOT NULL AND (" + _VERSION + ") IS DISTINCT FROM %(version)s"
 _COUNT = "SELECT count(*) AS n " + _OTHERS
-_TAKE = "SELECT ctid::text AS at, {row} AS row, {c} AS sealed " + _OTHERS + " LIMIT %(batch)s FOR UPDATE"
+_TAKE = "SELECT ctid::text AS at, {row} AS row, {c} AS sealed " + _OTHERS + " LIMIT %(batch)s FOR NO KEY UPDATE"
 _PUT = "UPDATE {t} SET {c} = %(sealed)s WHERE ctid = %(at)s::tid"
 
 
@@ -88,15 +97,36 @@ def remaining(tx: Tx, column: SealedColumn) -> int:
 
 
 def reseal(tx: Tx, cipher: ColumnCipher, organisation_id: int, column: SealedColumn) -> int:
-    """Reseal up to ``BATCH`` values by the present key; how many. Raises ``SealBroken`` for one that does not open."""
+    """Reseal up to ``BATCH`` values by the present key; how many. Raises ``SealBroken`` for one that does not open, and
+    names it.
+    """
     # Asked in each batch: held to a number that another replacement has retired meanwhile, it would never end.
     rows = tx.execute(_statement(_TAKE, column), {"version": present_version(tx), "batch": BATCH}).fetchall()
     for row in rows:
         place = Place(organisation_id, column.place, row["row"])
-        text = cipher.unseal(tx, row["sealed"], place)
+        try:
+            text = cipher.unseal(tx, row["sealed"], place)
+        except SealBroken as error:
+            raise SealBroken(f"{column.place}, row {row['row']}: {error}") from None
         assert text is not None
         tx.execute(_statement(_PUT, column), {"sealed": cipher.seal(tx, text, place), "at": row["at"]})
     return len(rows)
+
+
+def reseal_batch(
+    tenant: Callable[[], AbstractContextManager[Tx]], cipher: ColumnCipher, organisation_id: int, column: SealedColumn
+) -> int:
+    """``reseal`` in a transaction of its own, anew where it deadlocked. Raises as ``reseal``, and the last
+    ``DeadlockDetected`` of ``ATTEMPTS_MAX``.
+    """
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        try:
+            with tenant() as tx:
+                return reseal(tx, cipher, organisation_id, column)
+        except DeadlockDetected:
+            if attempt == ATTEMPTS_MAX:
+                raise
+    raise AssertionError("unreachable")
 
 
 def destroy(tx: Tx, organisation_id: int, author: audit.Author, settled: timedelta = SETTLED) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import boto3
@@ -15,14 +15,16 @@ from botocore.exceptions import EndpointConnectionError
 from click.testing import CliRunner
 from moto import mock_aws
 
+from core_api.audit import Author
 from core_api.encryption import ColumnCipher, Place
+from core_api.key_rotation import rotate
 from core_api.keys_cli import keys
 from core_api.master_key import key_wrapper
 from infra.stack.throwaway import Database
 from pipelines.adapters.aws_kms import AwsKms
 from pipelines.adapters.key_file import KeyFile
 from pipelines.environment import SettingInvalid
-from pipelines.ports.key_wrapper import KeyRefused, KeyWrapperUnavailable
+from pipelines.ports.key_wrapper import KeyRefused, KeyWrapperUnavailable, WrappedKey
 from tests.core_api.clinics import Api, Clinic
 
 DATA_KEY = bytes(range(32))
@@ -84,7 +86,7 @@ def test_rotation_wraps_every_data_key_anew_and_reseals_nothing(
     old, new = secrets.token_bytes(32), secrets.token_bytes(32)
     path = tmp_path / "column.key"
 
-    def rotate(*master_keys: bytes) -> tuple[int, str]:
+    def rotated_by(*master_keys: bytes) -> tuple[int, str]:
         path.write_bytes(b"\n".join(base64.b64encode(key) for key in master_keys))
         path.chmod(0o600)
         environ = {"RESTARTIX_DATABASE_URL": database.url("core_api"), "RESTARTIX_KEY_FILE": str(path)}
@@ -100,19 +102,57 @@ def test_rotation_wraps_every_data_key_anew_and_reseals_nothing(
                        [wrapped.ciphertext, wrapped.key_id])  # fmt: skip
     sealed_before = api.rows("select id, full_name_encrypted from core.patients order by id")
 
-    status, output = rotate(new, old)
+    status, output = rotated_by(new, old)
     assert status == 0
     assert output.count("->") == 2
     audited = api.rows("select entity_id from core.audit_log where action = 'organisation_key.rotate'")
     assert {row["entity_id"] for row in audited} == {str(each.organisation_id) for each in (clinic, foreign)}
     assert api.rows("select id, full_name_encrypted from core.patients order by id") == sealed_before
-    assert rotate(new, old)[1].count("already") == 2, "again, it changes nothing"
+    assert rotated_by(new, old)[1].count("already") == 2, "again, it changes nothing"
 
     only_new = ColumnCipher(KeyFile([new], secrets.token_bytes), secrets.token_bytes)
     place = Place(clinic.organisation_id, "core.patients.full_name_encrypted", str(clinic.patient))
     with api.deps.database.tenant(clinic.organisation_id) as tx:
         [row] = api.rows("select full_name_encrypted as sealed from core.patients where id = %s", clinic.patient_id)
         assert only_new.unseal(tx, row["sealed"], place) == "Jane Doe", "the old master key is not needed any more"
-    status, output = rotate(secrets.token_bytes(32))
+    status, output = rotated_by(secrets.token_bytes(32))
     assert status == 1
     assert "they are as they were" in output
+
+
+def test_a_retired_data_key_is_wrapped_anew_audited_and_checked(api: Api, clinic: Clinic) -> None:
+    """Also where the present data key is the current master key's already."""
+    old, new = secrets.token_bytes(32), secrets.token_bytes(32)
+    wrapper, author = KeyFile([new, old], secrets.token_bytes), Author(None, "operator", "test")
+    context, retired = {**CONTEXT, "organisation_id": str(clinic.organisation_id)}, secrets.token_bytes(32)
+    before, present = (KeyFile([key], secrets.token_bytes).wrap(retired, context) for key in (old, new))
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        tx.execute("update core.organisation_keys set wrapped_key = %s, key_id = %s, version = 2",
+                   [present.ciphertext, present.key_id])  # fmt: skip
+        tx.execute("insert into core.retired_keys (organisation_id, version, wrapped_key, key_id)"
+                   " values (%s, 1, %s, %s)",
+                   [clinic.organisation_id, before.ciphertext, before.key_id])  # fmt: skip
+
+    class Faulty(KeyFile):
+        def unwrap(self, wrapped: WrappedKey, context: Mapping[str, str]) -> bytes:
+            right = super().unwrap(wrapped, context)
+            return bytes(32) if wrapped.key_id == present.key_id else right
+
+    with (
+        pytest.raises(ValueError, match="does not open to the same key"),
+        api.deps.database.tenant(clinic.organisation_id) as tx,
+    ):
+        rotate(tx, Faulty([new, old], secrets.token_bytes), clinic.organisation_id, author)
+    audited = "select details from core.audit_log where action = 'organisation_key.rotate_retired'"
+    assert api.rows(audited) == []
+
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        done = rotate(tx, wrapper, clinic.organisation_id, author)
+        assert done == (clinic.organisation_id, present.key_id, present.key_id, 1)
+        assert rotate(tx, wrapper, clinic.organisation_id, author) == (*done[:3], 0), "again, it changes nothing"
+    [row] = api.rows("select wrapped_key, key_id from core.retired_keys")
+    again = WrappedKey(row["key_id"], bytes(row["wrapped_key"]))
+    assert KeyFile([new], secrets.token_bytes).unwrap(again, context) == retired
+    [entry] = api.rows(audited)
+    expected = {"version": 1, "before": before.key_id, "after": present.key_id}
+    assert {name: entry["details"][name] for name in expected} == expected

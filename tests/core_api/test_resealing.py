@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import base64
 import secrets
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from psycopg.errors import DeadlockDetected
 
 from core_api import resealing
 from core_api.audit import Author
+from core_api.database import Tx
 from core_api.encryption import ColumnCipher, Place, SealBroken, key_version, seal, unseal
 from core_api.keys_cli import keys
-from core_api.resealing import COLUMNS
+from core_api.resealing import COLUMNS, SealedColumn
 from infra.stack.throwaway import Database
 from pipelines.adapters.key_file import KeyFile
 from tests.core_api.clinics import Api, Clinic
 from tests.core_api.test_sessions import open_session
 
 Replace = Callable[..., Result]
+AT_ONCE = ("--settled-s", "0", "--test-without-requests")
 KEY, PLACE = bytes(range(32)), Place(7, "core.patients.full_name_encrypted", "42")
 
 
@@ -118,7 +123,7 @@ def test_everything_is_resealed_and_the_old_key_destroyed(
     fill(api, clinic)
     assert all(named == {2} for named in versions(api, clinic.organisation_id).values())
 
-    done = replace("--continue", "--settled-s", "0")
+    done = replace("--continue", *AT_ONCE)
     assert "data key 2 as before, none made" in done.output
     assert (done.exit_code, "1 destroyed, 0 waiting" in done.output) == (0, True), done.output
     assert api.rows("select version from core.retired_keys") == []
@@ -167,15 +172,16 @@ def test_what_was_sealed_by_the_old_key_meanwhile_keeps_it_until_it_is_resealed(
         assert api.deps.cipher.unseal(tx, late, place) == "Jane Doe"
         author = Author(None, "operator", "test")
         assert resealing.destroy(tx, clinic.organisation_id, author, timedelta()) == (0, 1)
-    assert replace("--continue", "--settled-s", "0").exit_code == 0
+    assert replace("--continue", *AT_ONCE).exit_code == 0
     assert versions(api, clinic.organisation_id)["core.patients.full_name_encrypted"] == {2}
 
 
 def test_a_value_that_does_not_open_stops_it_and_the_old_key_stays(api: Api, clinic: Clinic, replace: Replace) -> None:
     broken = b"\x01" + secrets.token_bytes(40)
     api.rows("update core.patients set contact_encrypted = %s where id = %s returning id", broken, clinic.patient_id)
-    done = replace("--settled-s", "0")
-    assert (done.exit_code, "altered, moved" in done.output) == (1, True), done.output
+    done = replace(*AT_ONCE)
+    named = f"core.patients.contact_encrypted, row {clinic.patient}: altered, moved"
+    assert (done.exit_code, named in done.output) == (1, True), done.output
     assert [row["version"] for row in api.rows("select version from core.retired_keys")] == [1]
 
 
@@ -187,3 +193,85 @@ def test_the_number_of_the_key_is_part_of_what_is_sealed() -> None:
     for changed in (other, b"\x01" + sealed[3:], b"\x02\x00\x01" + sealed[3:], b"\x02", b"\x03" + sealed[1:]):
         with pytest.raises(SealBroken):
             unseal(KEY, changed, PLACE)
+
+
+@pytest.mark.parametrize("broken", [b"", b"\x02\x00", b"\x07" * 40])
+def test_what_is_no_sealed_value_at_all_is_named_too(api: Api, clinic: Clinic, replace: Replace, broken: bytes) -> None:
+    api.rows("update core.patients set contact_encrypted = %s where id = %s returning id", broken, clinic.patient_id)
+    done = replace()
+    named = f"core.patients.contact_encrypted, row {clinic.patient}: not a sealed value"
+    assert (done.exit_code, named in done.output) == (1, True), done.output
+
+
+@pytest.mark.parametrize("settled", ["0", "1799", "nan"])
+def test_an_old_key_waits_longer_than_any_request(api: Api, replace: Replace, settled: str) -> None:
+    done = replace("--settled-s", settled)
+    assert (done.exit_code, "at least 1800" in done.output) == (2, True), done.output
+    assert api.rows("select version from core.retired_keys") == [], "refused before anything is done"
+
+
+def test_broken_off_between_batches_it_goes_on_with_the_same_key(
+    api: Api, clinic: Clinic, replace: Replace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(api, clinic)
+    before = texts(api, clinic, api.deps.cipher)
+    reseal, calls = resealing.reseal, 0
+
+    def dying(tx: Tx, cipher: ColumnCipher, organisation_id: int, column: SealedColumn) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return reseal(tx, cipher, organisation_id, column)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resealing, "BATCH", 1)
+        patch.setattr(resealing, "reseal", dying)
+        assert replace().exit_code == 1
+    named = {number for found in versions(api, clinic.organisation_id).values() for number in found}
+    assert named == {1, 2}, "two batches were kept, the rest is as it was"
+    assert texts(api, clinic, api.deps.cipher) == before
+
+    done = replace("--continue", *AT_ONCE)
+    assert (done.exit_code, "1 destroyed, 0 waiting" in done.output) == (0, True), done.output
+    assert all(found == {2} for found in versions(api, clinic.organisation_id).values())
+    assert texts(api, clinic, api.deps.cipher) == before
+
+
+def test_what_a_request_writes_meanwhile_is_neither_lost_nor_left(api: Api, clinic: Clinic, replace: Replace) -> None:
+    """The request read key 1 before the replacement, and commits while the resealing waits for its row."""
+    place = Place(clinic.organisation_id, "core.patients.full_name_encrypted", str(clinic.patient))
+    with ThreadPoolExecutor(1) as pool:
+        with api.deps.database.tenant(clinic.organisation_id) as tx:
+            late = api.deps.cipher.seal(tx, "Jane Smith", place)
+            tx.execute("update core.patients set full_name_encrypted = %s where id = %s", [late, clinic.patient_id])
+            running = pool.submit(replace)
+            deadline = time.monotonic() + 20
+            blocked = "select 1 as n from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0"
+            while not api.rows(blocked + " and datname = current_database()"):
+                assert time.monotonic() < deadline, "the resealing waits for the row"
+                time.sleep(0.02)
+        assert running.result(20).exit_code == 75
+    assert key_version(late) == 1
+    [row] = api.rows("select full_name_encrypted as sealed from core.patients where id = %s", clinic.patient_id)
+    assert key_version(bytes(row["sealed"])) == 2
+    with api.deps.database.tenant(clinic.organisation_id) as tx:
+        assert api.deps.cipher.unseal(tx, bytes(row["sealed"]), place) == "Jane Smith"
+
+
+@pytest.mark.parametrize(("deadlocks", "status"), [(resealing.ATTEMPTS_MAX - 1, 75), (resealing.ATTEMPTS_MAX, 1)])
+def test_a_batch_that_deadlocks_is_done_anew_a_few_times(
+    replace: Replace, monkeypatch: pytest.MonkeyPatch, deadlocks: int, status: int
+) -> None:
+    reseal, left = resealing.reseal, deadlocks
+
+    def deadlocking(tx: Tx, cipher: ColumnCipher, organisation_id: int, column: SealedColumn) -> int:
+        nonlocal left
+        if left:
+            left -= 1
+            raise DeadlockDetected
+        return reseal(tx, cipher, organisation_id, column)
+
+    monkeypatch.setattr(resealing, "reseal", deadlocking)
+    done = replace()
+    assert (done.exit_code, "go on with --continue" in done.output) == (status, status == 1), done.output
