@@ -41,8 +41,8 @@ class Counters:
         """
         if not isinstance(event.data, PlaybackData):
             return False
-        told = {name: value for name in NAMES if (value := getattr(event.data, name)) is not None}
-        restarted = any(value < self._last.get(name, 0) - NOISE.get(name, 0) for name, value in told.items())
+        told = _told(event.data)
+        restarted = self._fell(told)
         if restarted:
             self.restart_count += 1
             self._last = {}
@@ -51,6 +51,13 @@ class Counters:
             self._totals[name] = self._totals.get(name, 0) + max(grown, 0)
             self._last[name] = max(value, self._last.get(name, 0))
         return restarted
+
+    def fell(self, event: MediaEvent) -> bool:
+        """Whether what an event tells is below what was told before; enters nothing."""
+        return isinstance(event.data, PlaybackData) and self._fell(_told(event.data))
+
+    def _fell(self, told: dict[str, float]) -> bool:
+        return any(value < self._last.get(name, 0) - NOISE.get(name, 0) for name, value in told.items())
 
     @property
     def watched_s(self) -> float | None:
@@ -79,6 +86,10 @@ def counted(events: Sequence[MediaEvent]) -> Counters:
     for event in events:
         counters.read(event)
     return counters
+
+
+def _told(data: PlaybackData) -> dict[str, float]:
+    return {name: value for name in NAMES if (value := getattr(data, name)) is not None}
 
 
 def _capped(value: float | None, most: float) -> float | None:

@@ -11,11 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipelines.media.schema import MediaEvent, SessionEnd, SessionStart
+from pipelines.media.counters import Counters, counted
+from pipelines.media.schema import Heartbeat, MediaEvent, PlaybackData, SessionEnd, SessionStart
 
 MAX_VIEWS: Final = 200
 # A view nobody named: its session_start was lost and the session names no video, or several.
 UNKNOWN_MEDIA_ID: Final = "unknown"
+# Players may report whole seconds, and a heartbeat may be stamped in the same moment as its view's end.
+POSITION_TOLERANCE_S: Final = 1.5
 
 
 @dataclass(slots=True)
@@ -28,6 +31,23 @@ class View:
     start: SessionStart | None = None  # None where no session_start was received
     end: SessionEnd | None = None
     events: list[MediaEvent] = field(default_factory=list)
+    _at_end: tuple[Counters, float | None] | None = None
+
+    def is_followed_by(self, event: Heartbeat) -> bool:
+        """Whether a heartbeat after this view's end is of another playing: its counters are below what they were at
+        the end, or, where the time watched cannot be compared, its position is.
+        """
+        if self._at_end is None:
+            positions = [e.data.position_seconds for e in self.events if isinstance(e.data, PlaybackData)]
+            last_s = next((position for position in reversed(positions) if position is not None), None)
+            self._at_end = counted(self.events), last_s
+        counters, last_s = self._at_end
+        if counters.fell(event):
+            return True
+        if counters.watched_s is not None and event.data.watched_duration_seconds is not None:
+            return False
+        position = event.data.position_seconds
+        return position is not None and last_s is not None and position < last_s - POSITION_TOLERANCE_S
 
 
 @dataclass(slots=True)
@@ -42,8 +62,12 @@ def split(events: Iterable[MediaEvent]) -> Views:
     """The views of a session, from its events in order.
 
     An event that names no video belongs to the view begun last. A view takes no event after its session_end. Where a
-    session_start was lost, the first event of an unknown video opens the view.
+    session_start was lost, the first event of an unknown video opens the view; after a session_end, the first
+    heartbeat of the video that is below where the view ended. Which video that is has to be certain: the heartbeat
+    names it, or the session has no two.
     """
+    events = list(events)
+    has_several = len({event.media_id for event in events} - {None}) > 1
     views: list[View] = []
     current: dict[str | None, View] = {}
     latest: View | None = None
@@ -56,8 +80,11 @@ def split(events: Iterable[MediaEvent]) -> Views:
         if view is None:
             view = latest = _open(event, views, current)
         elif view.end is not None:
-            left_out += 1
-            continue
+            is_certain = event.media_id is not None or not has_several
+            if not (is_certain and isinstance(event, Heartbeat) and view.is_followed_by(event)):
+                left_out += 1
+                continue
+            view = latest = _open(event, views, current, view.media_id)
         else:
             view.events.append(event)
         view.media_type = view.media_type or event.media_type
@@ -70,10 +97,10 @@ def split(events: Iterable[MediaEvent]) -> Views:
     return Views(views[:MAX_VIEWS], left_out)
 
 
-def _open(event: MediaEvent, views: list[View], current: dict[str | None, View]) -> View:
-    view = View(event.media_id, event.media_type, event.timestamp, events=[event])
+def _open(event: MediaEvent, views: list[View], current: dict[str | None, View], media_id: str | None = None) -> View:
+    view = View(event.media_id or media_id, event.media_type, event.timestamp, events=[event])
     if isinstance(event, SessionStart):
         view.start = event
-    current[event.media_id] = view
+    current[view.media_id] = view
     views.append(view)
     return view

@@ -120,9 +120,27 @@ def total(view: View, name: str) -> float | None:
     return sum(max(values) for values in tops if values) if any(tops) else None
 
 
+def is_another_playing(event: Event, ended: View) -> bool:
+    """A heartbeat after a view's end: any counter below its last; without a watched time in both, the position."""
+    if event.kind != "heartbeat":
+        return False
+    latest = restarts(ended)[-1]
+    for name, noise in COUNTERS.items():
+        told = [e.tell(name) for e in latest if e.tell(name) is not None]
+        if event.tell(name) is not None and told and event.tell(name) < max(told) - noise:
+            return True
+    watched = [e.tell("watched_duration_seconds") for e in ended.told()]
+    if event.tell("watched_duration_seconds") is not None and any(value is not None for value in watched):
+        return False
+    positions = [e.tell("position_seconds") for e in ended.told() if e.tell("position_seconds") is not None]
+    position = event.tell("position_seconds")
+    return position is not None and bool(positions) and position < positions[-1] - 1.5
+
+
 def split(events: list[Event]) -> tuple[list[View], int]:
     views: list[View] = []
     left_out = 0
+    videos = {event.media for event in events} - {None}
     for event in events:
         mine: View | None = None
         if event.kind != "session_start":
@@ -131,7 +149,10 @@ def split(events: list[Event]) -> tuple[list[View], int]:
         if mine is None:
             views.append(View(event.media, [event]))
         elif mine.first("session_end") is not None:
-            left_out += 1
+            if (event.media is not None or len(videos) < 2) and is_another_playing(event, mine):
+                views.append(View(mine.media, [event]))
+            else:
+                left_out += 1
         else:
             mine.events.append(event)
     named = {view.media for view in views} - {None}

@@ -241,6 +241,81 @@ def test_nothing_is_added_to_a_view_after_its_end() -> None:
     assert only_view([*events, late]) == only_view(events)
 
 
+def heartbeat(seconds: float, media_id: str | None = None, **data: float) -> schema.MediaEvent:
+    return make("heartbeat", seconds, data, **({} if media_id is None else {"media_id": media_id}))
+
+
+def test_a_lost_session_start_after_an_end_loses_only_what_it_told() -> None:
+    first = play(Play(21), total_s=42, optional=False).events
+    again = Video(SESSION, "squat", at(60), 42, optional_events=False).watch([Play(15), Stall(4), Play(27)]).events
+    whole, headless = aggregate(received([*first, *again])), aggregate(received([*first, *again[1:]]))
+    assert [view.watch_percentage for view in headless.views] == [50, 100]
+    second = headless.views[1]
+    assert (second.media_id, second.began_at, second.ended_at) == ("squat", at(70), at(106))
+    assert (second.completed, second.watched_seconds, second.unique_seconds_error) == (True, 42, 0)
+    assert (second.stall_count, second.stall_ms, second.startup_ms) == (1, 4000, None)
+    assert headless.watch_percentage == whole.watch_percentage == 100
+    assert headless.stalls == whole.stalls
+
+
+@pytest.mark.parametrize("after_s", [1, 40, 5000])
+def test_a_heartbeat_delivered_after_its_views_end_opens_no_other(after_s: float) -> None:
+    """Order is by the player's stamps: only what is stamped after the end can be another playing."""
+    events = play(Play(30), total_s=42).events
+    beats = [event for event in events if isinstance(event, schema.Heartbeat)]
+    assert len(beats) == 3
+    late = [
+        ReceivedEvent(event=event, received_at=events[-1].timestamp + dt.timedelta(seconds=after_s)) for event in beats
+    ]
+    on_time = received([event for event in events if event not in beats])
+    assert aggregate([*on_time, *late]) == aggregate([*received(events), *late]) == aggregate(received(events))
+
+
+@given(st.randoms(use_true_random=False))
+def test_a_second_view_without_a_beginning_does_not_care_when_its_events_arrive(rng: random.Random) -> None:
+    first = play(Play(21), Stall(1), Play(10), total_s=42).events
+    again = Video(SESSION, "squat", at(60), 42).watch([Play(15), Stall(4), Play(27)]).events[2:]  # nor its first play
+    events = [*first, *again]
+    late = [ReceivedEvent(event=event, received_at=at(rng.uniform(0, 9000))) for event in events]
+    assert aggregate(late) == aggregate(received(events))
+    assert [view.watched_seconds for view in aggregate(late).views] == [31, 42]
+
+
+END = {"position_seconds": 21, "watched_duration_seconds": 21, "total_frames": 500}
+
+
+@pytest.mark.parametrize(
+    ("told", "views"),
+    [
+        ({"position_seconds": 10, "watched_duration_seconds": 10}, 2),
+        ({"position_seconds": 31, "watched_duration_seconds": 10}, 2),
+        ({"position_seconds": 31, "total_frames": 250}, 2),
+        ({"position_seconds": 10}, 2),
+        # The player went on, or looped, after it said it was over; or told once more what it had told.
+        ({"position_seconds": 31, "watched_duration_seconds": 31}, 1),
+        ({"position_seconds": 2, "watched_duration_seconds": 31}, 1),
+        ({"position_seconds": 20.9}, 1),
+        ({"position_seconds": 31}, 1),
+        (END, 1),
+        ({}, 1),
+    ],
+)
+def test_what_is_another_playing_after_an_end(told: dict[str, float], views: int) -> None:
+    events = [make("session_start", 0), make("session_end", 21, END)]
+    assert len(aggregate(received([*events, heartbeat(31, None, **told)])).views) == views
+    # Of two videos, a heartbeat that names none is of nobody knows which; one that names its own is of that.
+    several = [make("session_start", -60, media_id="a"), make("session_end", -50, END, media_id="a"), *events]
+    assert len(aggregate(received([*several, heartbeat(31, None, **told)])).views) == 2
+    summary = aggregate(received([*several, heartbeat(31, "a", **told)]))
+    assert [view.media_id for view in summary.views] == ["a", "squat", "a"][: views + 1]
+
+
+def test_nothing_but_a_heartbeat_tells_of_another_playing() -> None:
+    events = [make("session_start", 0), make("session_end", 21, END)]
+    twice = make("session_end", 31, {"position_seconds": 0, "watched_duration_seconds": 0})
+    assert only_view([*events, twice, make("milestone", 32, {"percent": 25})]) == only_view(events)
+
+
 def test_a_player_that_invents_videos_and_levels_is_bounded() -> None:
     events = [make("session_start", n, media_id=f"v{n}") for n in range(MAX_VIEWS + 5)]
     assert len(aggregate(received(events)).views) == MAX_VIEWS
