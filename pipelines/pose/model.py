@@ -65,7 +65,7 @@ class PoseSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     reps: tuple[RepMetrics, ...]
     rep_count: int | None
-    partial_rep_count: int | None = None  # begun and not carried through far enough to count
+    partial_rep_count: int | None = None  # too small, broken off, hasty or too long to count
     held_ms: int | None = None  # time in holds, all together; None unless the exercise is held
     empty_reason: str | None = None  # one of ``empty.Reason``; None where there is a repetition
     average_form_score: float | None

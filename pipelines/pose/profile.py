@@ -156,8 +156,13 @@ class MovementProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 low, high = (min(low, high), high) if asked[0] is None else (low, max(low, high))
             target = msgspec.structs.replace(own, low_deg=low, high_deg=high)
             adjusted = msgspec.structs.replace(adjusted, target=target)
-        if self.hold is not None and prescription.hold_ms is not None:
-            tempo = msgspec.structs.replace(self.tempo, brisk_ms=float(prescription.hold_ms))
+        if prescription.hold_ms is not None:
+            asked_ms = float(prescription.hold_ms)
+            if self.hold is not None:
+                tempo = msgspec.structs.replace(self.tempo, brisk_ms=asked_ms)
+            else:
+                # Held at its peak, a repetition lasts as much longer, and is still one.
+                tempo = msgspec.structs.replace(self.tempo, longest_ms=self.tempo.longest_ms + asked_ms)
             adjusted = msgspec.structs.replace(adjusted, tempo=tempo)
         return adjusted
 

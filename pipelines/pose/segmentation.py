@@ -58,7 +58,10 @@ class Rule(NamedTuple):
 
 
 class Found(NamedTuple):
-    """``repetitions`` in order; ``partial`` are those begun and not carried through, in order."""
+    """``repetitions`` in order; ``partial``, in order, are movements that do not count, and are said all the same.
+
+    Those are too small, broken off, brief and small beside the others (``fidgets``), or longer than one repetition is.
+    """
 
     repetitions: list[Repetition]
     partial: list[Repetition]
@@ -171,21 +174,24 @@ def segment(signal: Float64s, rule: Rule) -> Found:
     whole, broken = _merged(signal, turns, rule)
     edges = _at_edges(signal, turns, broken, rule, typical)
     found: list[Repetition] = []
+    uncounted: list[Repetition] = []
     for excursion in sorted((*whole, *edges), key=lambda each: each.peak):
         rep = _bounded(signal, excursion)
-        if rep is not None and rule.shortest <= rep.offset - rep.onset <= rule.longest:
-            found.append(rep)
+        if rep is not None and rule.shortest <= rep.offset - rep.onset:
+            (found if rep.offset - rep.onset <= rule.longest else uncounted).append(rep)
     if found:
         lasts = np.array([rep.offset - rep.onset for rep in found], dtype=np.float64)
         kept = repeated(lasts, np.array([rep.excursion for rep in found]), rule.fidget_share)
+        uncounted += [rep for rep, keep in zip(found, kept.tolist(), strict=True) if not keep]
         found = [rep for rep, keep in zip(found, kept.tolist(), strict=True) if keep]
-    counted = {rep.peak for rep in found}
+    counted = {rep.peak for rep in (*found, *uncounted)}
     unfinished = [
         Repetition(each.before, each.peak, each.after, float(signal[each.peak] - signal[each.before]), *each[::2])
         for each in broken
         if each.peak not in counted and each.before < each.peak < each.after
     ]
     least = max(PARTIAL_FLOOR * floor, rule.partial_share * typical)
+    unfinished += [rep for rep in uncounted if rep.excursion >= least]
     small = _small(signal, rule, [*found, *unfinished], (least, threshold)) if least < threshold else []
     partial = sorted((*unfinished, *small), key=lambda rep: rep.peak)
     return Found(_with_rest(found, len(signal)) if found else found, partial)

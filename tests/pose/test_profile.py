@@ -110,7 +110,9 @@ def test_a_plan_changes_the_target_and_the_hold_and_nothing_else() -> None:
     untargeted = msgspec.structs.replace(squat, target=None).prescribed(Prescription(target_high_deg=90.0))
     assert untargeted.target is not None and untargeted.target.high_deg == 90.0
     assert load("plank").prescribed(Prescription(hold_ms=45_000)).tempo.brisk_ms == 45_000
-    assert squat.prescribed(Prescription(hold_ms=45_000)) == squat
+    held = squat.prescribed(Prescription(hold_ms=45_000))
+    assert held.tempo.longest_ms == squat.tempo.longest_ms + 45_000
+    assert msgspec.structs.replace(held, tempo=squat.tempo) == squat
 
 
 def test_a_profile_frozen_before_a_field_was_there_still_reads() -> None:

@@ -61,6 +61,34 @@ def test_a_half_hearted_movement_is_no_repetition() -> None:
     assert summary(squatting(angle), "deep_squat").rep_count == 6
 
 
+def held_at_the_top(count: int, hold_s: float) -> NDArray[np.float64]:
+    """Up within two seconds, held, down again, three seconds of rest."""
+    up = 100.0 * 0.5 * (1.0 - np.cos(np.linspace(0.0, np.pi, 60)))
+    one = np.concatenate((np.zeros(45), up, np.full(round(hold_s * 30.0), 100.0), up[::-1], np.zeros(45)))
+    return np.tile(one, count)
+
+
+@pytest.mark.parametrize(
+    ("hold_s", "asked_ms", "counted", "partial"),
+    [(10.0, None, 3, 0), (25.0, None, 0, 3), (25.0, 25_000, 3, 0), (48.0, 25_000, 0, 3)],
+)
+def test_a_repetition_held_longer_than_asked_for_is_partial_and_never_gone(
+    hold_s: float, asked_ms: int | None, counted: int, partial: int
+) -> None:
+    body = abducting(held_at_the_top(3, hold_s))
+    asked = Prescription(hold_ms=asked_ms)
+    result = summarise(body, timestamps(len(body)), load("shoulder_abduction"), asked)
+    assert (result.rep_count, result.partial_rep_count) == (counted, partial)
+    assert result.empty_reason == (None if counted else "no_repetition")
+
+
+@pytest.mark.parametrize("peak_deg", [18.0, 49.0])
+def test_hasty_half_repetitions_are_partial_and_never_gone(peak_deg: float) -> None:
+    hasty = repetitions_deg(3, peak_deg=peak_deg, period_s=1.8)
+    result = summary(squatting(np.concatenate((repetitions_deg(4, period_s=4.0), hasty))), "deep_squat")
+    assert (result.rep_count, result.partial_rep_count) == (4, 3)
+
+
 def test_a_repetition_broken_off_at_the_end_is_not_counted() -> None:
     angle = repetitions_deg(4, idle_s=0.0)
     assert summary(squatting(angle[: len(angle) - 60]), "deep_squat").rep_count == 3
@@ -82,6 +110,7 @@ def test_both_sides_alike_are_symmetrical() -> None:
 
 def test_boundaries_and_phases_are_where_the_movement_is() -> None:
     result = summary(squatting(repetitions_deg(3, period_s=4.0, idle_s=3.0)), "deep_squat")
+    assert result.rep_count == 3
     for i, rep in enumerate(result.reps):
         assert rep.cycle_start_ms == pytest.approx(3000 + 4000 * i, abs=350)
         assert rep.cycle_end_ms == pytest.approx(7000 + 4000 * i, abs=350)
