@@ -30,6 +30,14 @@ RESET ROLE;
 
 -- migrate:down
 SET LOCAL ROLE restartix_owner;
+-- What a second or later key sealed names it: without the numbers none of that could be read.
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM core.organisation_keys WHERE version > 1) THEN
+    RAISE EXCEPTION 'an organisation''s data key was replaced: the numbers of keys cannot be taken back';
+  END IF;
+END
+$$;
 DROP TABLE core.retired_keys;
 ALTER TABLE core.organisation_keys DROP COLUMN version;
 RESET ROLE;

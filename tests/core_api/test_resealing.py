@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import DeadlockDetected, RaiseException
 
 from core_api import resealing
 from core_api.audit import Author
@@ -20,6 +20,7 @@ from core_api.database import Tx
 from core_api.encryption import ColumnCipher, Place, SealBroken, key_version, seal, unseal
 from core_api.keys_cli import keys
 from core_api.resealing import COLUMNS, SealedColumn
+from infra.stack.migrate import MIGRATIONS_DIR
 from infra.stack.throwaway import Database
 from pipelines.adapters.key_file import KeyFile
 from tests.core_api.clinics import Api, Clinic
@@ -183,6 +184,16 @@ def test_a_value_that_does_not_open_stops_it_and_the_old_key_stays(api: Api, cli
     named = f"core.patients.contact_encrypted, row {clinic.patient}: altered, moved"
     assert (done.exit_code, named in done.output) == (1, True), done.output
     assert [row["version"] for row in api.rows("select version from core.retired_keys")] == [1]
+
+
+def test_the_numbers_of_keys_are_not_taken_back_once_one_was_replaced(api: Api, replace: Replace) -> None:
+    migration = (MIGRATIONS_DIR / "0123_data_keys_of_versions.sql").read_text().split("-- migrate:down")[1]
+    with api.admin.transaction(force_rollback=True):
+        api.admin.execute(migration.encode())
+    assert replace().exit_code == 75
+    with pytest.raises(RaiseException, match="cannot be taken back"), api.admin.transaction():
+        api.admin.execute(migration.encode())
+    assert len(api.rows("select version from core.retired_keys")) == 1
 
 
 def test_the_number_of_the_key_is_part_of_what_is_sealed() -> None:
