@@ -19,7 +19,7 @@ from infra.stack.state import PROJECT_DIR
 
 EXPECTED_TARGETS = {
     *("demo", "test", "setup", "up", "down", "status", "logs", "psql"),
-    *("play", "simulate", "eval", "fit-references", "plots", "prove", "bench"),
+    *("play", "simulate", "eval", "fit-references", "choose-counting", "plots", "prove", "bench"),
     *("lint", "audit", "lock", "clean", "help"),
 }
 
