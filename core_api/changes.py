@@ -17,7 +17,7 @@ import falcon
 import msgspec
 
 from core_api.bodies import encode
-from core_api.conditional import tag_of
+from core_api.conditional import tag_of, whole
 from core_api.database import Row, Tx, one, run, the
 from core_api.deps import Deps
 from core_api.encryption import Place
@@ -60,7 +60,7 @@ def change(deps: Deps, req: falcon.Request, resp: falcon.Response, actor: Actor,
                 deps.metrics.replayed.inc()
                 return
         done = work(tx)
-        outcome = _Remembered(_headers(done), encode(done.value).decode())
+        outcome = _Remembered(_headers(done), encode(whole(done.value)).decode())
         if request is not None:
             sealed = deps.cipher.seal(tx, msgspec.json.encode(outcome).decode(), request.place)
             run(tx, "remember_answer", {**request.key, "response_status": done.status, "response_encrypted": sealed})

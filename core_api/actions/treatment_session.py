@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from core_api import access, audit, conditional
 from core_api.bodies import CompleteSession, ReportedExercise
+from core_api.conditional import Beside
 from core_api.database import Row, Tx, every, one, run, the
 from core_api.encryption import ColumnCipher, Place
 from core_api.errors import Problem
@@ -18,9 +19,13 @@ NOTES = "core.patient_session_completions.notes_encrypted"
 _HIDDEN = ("organisation_id", "patient_id", "principal_id", "treatment_plan_id", "notes_encrypted")
 
 
-def treatment_session(tx: Tx, actor: Actor, cipher: ColumnCipher, treatment_session_id: int) -> Row:
-    """The session's representation, with what its plan prescribes, in order. Raises ``Problem`` 404."""
-    return _represent(tx, cipher, access.treatment_session(tx, actor, treatment_session_id, lock=False))
+def treatment_session(tx: Tx, actor: Actor, cipher: ColumnCipher, treatment_session_id: int) -> Beside:
+    """The session's representation, with what its plan prescribes, in order; beside it what its exercises' streams
+    tell, which arrives when it does. Raises ``Problem`` 404.
+    """
+    row = access.treatment_session(tx, actor, treatment_session_id, lock=False)
+    streams = the(tx, "streams_of_treatment_session", {"treatment_session_id": treatment_session_id})
+    return Beside(_represent(tx, cipher, row), streams)
 
 
 def open_session(
@@ -33,7 +38,7 @@ def open_session(
     pain_level_before: int | None,
     started_at: datetime,
     now: datetime,
-) -> tuple[Row, bool]:
+) -> tuple[Beside, bool]:
     """The plan's treatment session in progress, and whether it was opened now. Raises ``Problem`` 404 or 409."""
     plan = access.plan(tx, actor, plan_id, lock=True)
     _check_active(plan, now)
@@ -68,7 +73,7 @@ def complete_session(
     if_match: str,
     completed_at: datetime,
     now: datetime,
-) -> Row:
+) -> Beside:
     """Complete a session in progress. Raises ``Problem`` 404, 409, 412 or 422."""
     session = _locked(tx, actor, cipher, treatment_session_id, if_match)
     if completed_at < session["started_at"]:
@@ -101,7 +106,7 @@ def skip_session(
     notes: str | None,
     if_match: str,
     now: datetime,
-) -> Row:
+) -> Beside:
     """Skip a session in progress. Raises ``Problem`` 404, 409 or 412."""
     session = _locked(tx, actor, cipher, treatment_session_id, if_match)
     parameters: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import falcon
@@ -13,7 +13,7 @@ from core_api import access, bodies, conditional
 from core_api.actions import exercise_session, treatment_session
 from core_api.bodies import answer, instant, path_id
 from core_api.changes import Done, change
-from core_api.conditional import answer_tagged
+from core_api.conditional import Beside, answer_tagged
 from core_api.database import Tx, every
 from core_api.deps import Deps
 from core_api.identity import require
@@ -26,8 +26,10 @@ Status = Literal["in_progress", "completed", "skipped"]
 SessionNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
-class TreatmentSessionEntry(Answer, frozen=True, kw_only=True):
-    """One sitting. Pain 0..10, difficulty 1..10; unknown is null. An exercise only started is not completed."""
+class ListedTreatmentSession(Answer, frozen=True, kw_only=True):
+    """One sitting. Pain 0..10, difficulty 1..10; unknown is null. An exercise only started is not completed.
+    ``incomplete``: a stream of its exercises ended that nobody ended; ``revision`` None: no stream has a result.
+    """
 
     id: int
     patient_treatment_plan_id: int
@@ -41,19 +43,14 @@ class TreatmentSessionEntry(Answer, frozen=True, kw_only=True):
     exercises_completed: int | None
     exercises_total: int | None
     duration_seconds: int | None
-
-
-class ListedTreatmentSession(TreatmentSessionEntry, frozen=True, kw_only=True):
-    """One sitting of a list. ``incomplete``: a stream of its exercises ended that nobody ended; ``revision`` None: no
-    stream has a result. The sitting alone has neither: a result that arrives would move its ETag under its patient.
-    """
-
     incomplete: bool
     revision: int | None
 
 
-class TreatmentSession(TreatmentSessionEntry, frozen=True, kw_only=True):
-    """One sitting with its notes and what its plan prescribes, in order."""
+class TreatmentSession(ListedTreatmentSession, frozen=True, kw_only=True):
+    """One sitting with its notes and what its plan prescribes, in order. Its ETag is of all but ``incomplete`` and
+    ``revision``: a result that arrives does not move it under the patient who completes the sitting.
+    """
 
     notes: str | None
     exercises: list[Prescribed]
@@ -226,8 +223,8 @@ class SessionSkip:
         change(self._deps, req, resp, actor, work)
 
 
-def _place(session: dict[str, Any]) -> str:
-    return f"/v1/treatment-sessions/{session['id']}"
+def _place(session: Beside) -> str:
+    return f"/v1/treatment-sessions/{session.representation['id']}"
 
 
 _WHO = (PATIENT, SPECIALIST)

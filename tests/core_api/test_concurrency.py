@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.core_api.clinics import Api, Clinic
+from tests.core_api.test_sessions import open_session, start
 
 CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {  # resource, how it is changed, with what
     "exercise": ("/v1/exercises/{exercise}", "PATCH", {"name": "Quad Set 2"}),
@@ -56,6 +57,24 @@ def test_every_change_demands_what_was_read(api: Api, clinic: Clinic, what: str)
     again = api.call(method, target, token, json=body, headers={"If-Match": tag})
     assert again.status_code in (409, 412)
     assert api.call("GET", path, token).content == read.content
+
+
+def test_a_result_that_arrives_is_shown_and_moves_no_tag_under_the_patient(api: Api, clinic: Clinic) -> None:
+    sitting = open_session(api, clinic)
+    start(api, clinic, sitting["id"], "Quad Set")
+    path, token = f"/v1/treatment-sessions/{sitting['id']}", api.patient(clinic)
+    before = api.call("GET", path, token)
+    assert (sitting["incomplete"], sitting["revision"]) == (False, None)
+    assert (before.json["incomplete"], before.json["revision"]) == (False, None)
+    tag = before.headers["etag"]
+    api.admin.execute("update core.patient_exercise_logs set incomplete = true")
+    api.admin.execute("update telemetry.sessions set state = 'finalised', revision = 2, applied_revision = 2")
+    after = api.call("GET", path, token, headers={"If-None-Match": tag})
+    assert (after.status_code, after.headers["etag"]) == (200, tag), "news beside the tag is no 304"
+    assert (after.json["incomplete"], after.json["revision"]) == (True, 2)
+    done = api.call("POST", f"{path}/complete", token, json={}, headers={"If-Match": tag})
+    assert (done.status_code, done.json["incomplete"], done.json["revision"]) == (200, True, 2)
+    assert done.headers["etag"] != tag
 
 
 def test_two_who_read_the_same_do_not_overwrite_each_other(api: Api, clinic: Clinic) -> None:

@@ -86,9 +86,11 @@ def test_wherever_a_session_is_shown_so_are_incomplete_and_its_revision() -> Non
         for operation in OPERATIONS.values()
         for answered in operation.answers.values()
         for shape in _shapes(answered)
-        if {"session_id", "treatment_session_id"} & _fields(shape) and shape.__name__ not in NAMES_ONLY
+        if {"session_id", "treatment_session_id", "session_number"} & _fields(shape)
+        and shape.__name__ not in NAMES_ONLY
     }
     assert len(shown) >= 8
+    assert {"TreatmentSession", "ListedTreatmentSession"} <= {shape.__name__ for shape in shown}
     for shape in shown:
         assert {"incomplete", "revision"} <= _fields(shape), shape.__name__
 

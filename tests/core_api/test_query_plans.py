@@ -32,6 +32,7 @@ LIVE = [
     "exercise_trend",
     "movement_of_sessions",
     "treatment_session",
+    "streams_of_treatment_session",
     "session",
     "list_treatment_sessions",
     "list_exercise_logs",
