@@ -211,4 +211,7 @@ def has_started(view: View, result: Played) -> bool:
     """Whether anything shows that a frame was played."""
     if result.watched_s is not None and result.watched_s > 0:
         return True
-    return any(isinstance(event, Play | Milestone) for event in view.events)
+    return any(
+        isinstance(event, Play | Milestone) or (isinstance(event.data, PlaybackData) and event.data.total_frames)
+        for event in view.events
+    )

@@ -349,7 +349,7 @@ def figures(view: View, *, optional: bool) -> Json:
         "restart_count": None if alone else len(restarts(view)) - 1,
         "error_count": len(errors) if optional else None,
     }
-    started = any(event.kind in ("play", "milestone") for event in view.events)
+    started = any(event.kind in ("play", "milestone") or event.tell("total_frames") for event in view.events)
     if watched is not None:
         found["watched_seconds"] = round(watched, 3)
         found["played_ms"] = None if alone or stall_ms is None else half_up(watched * 1000) + stall_ms

@@ -216,6 +216,17 @@ def test_left_before_the_first_frame_or_failed() -> None:
     assert (left.exit_before_start, left.error_count) == (True, 1)
 
 
+@pytest.mark.parametrize(("frames", "left"), [(750, False), (0, True)])
+def test_who_was_shown_frames_did_not_leave_before_them(frames: int, left: bool) -> None:
+    events = [
+        make("session_start", 0),
+        make("pause", 2),
+        make("heartbeat", 10, {"total_frames": frames}),
+        make("session_end", 12),
+    ]
+    assert only_view(events).exit_before_start is left
+
+
 def test_two_views_of_one_video_and_the_better_one_is_the_exercises() -> None:
     first = play(Play(30)).events
     second = Video(SESSION, "squat", at(60), 60).watch([Play(45)]).events
@@ -415,7 +426,9 @@ def test_order_and_repetition_of_deliveries_change_nothing(
 @given(SCRIPTS, st.randoms())
 def test_any_loss_leaves_lawful_figures(script: list[video.Action], rng: random.Random) -> None:
     events = [event for event in play(*script, Seek(20), *script).events if rng.random() < 0.6]
-    for view in aggregate(received(events)).views:
+    views = aggregate(received(events)).views
+    assert bool(views) == bool(events), "what arrived is of some view"
+    for view in views:
         assert view.watch_percentage is None or 0 <= view.watch_percentage <= 100
         assert view.unique_seconds_error is None or view.unique_seconds_error >= 0
         if view.unique_seconds is not None and view.total_duration_seconds is not None:
