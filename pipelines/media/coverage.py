@@ -48,7 +48,9 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """Different seconds of a video; the truth is within ``error_s`` of ``unique_s``."""
+    """Different seconds of a video; the truth is within ``error_s`` of ``unique_s`` where it played at its own speed
+    and with at most one untold jump between two reports (``played.py``).
+    """
 
     unique_s: float
     error_s: float

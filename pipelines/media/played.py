@@ -8,7 +8,8 @@ that passed). If p1 - p0 = d it played straight on. If d is exactly what remaine
 there was a jump somewhere between: some a seconds after p0 were played and d - a seconds before p1, with a unknown.
 What is certain is taken as played; the rest is bounded from below and above. Where the counter began again, the page
 was reloaded: what it has counted since was played up to p1, and up to a heartbeat may have been played after p0 before.
-Assumed: at most one untold jump, or reload, between two reports, ten seconds apart.
+Assumed: at most one untold jump, or reload, between two reports, ten seconds apart; and that the video plays at its own
+speed, as no event tells another.
 """
 
 from __future__ import annotations
