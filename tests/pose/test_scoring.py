@@ -49,7 +49,9 @@ def component(rep: RepMetrics, name: str) -> float | None:
 
 def test_the_form_score_is_the_product_of_its_components() -> None:
     angle = repetitions_deg(4, peak_deg=70.0, period_s=1.2)
-    for rep in scored(leaning(squatting(angle), 0.4 * angle)).reps:
+    result = scored(leaning(squatting(angle), 0.4 * angle))
+    assert result.rep_count == 4
+    for rep in result.reps:
         parts = [value for name in COMPONENTS if (value := component(rep, name)) is not None]
         assert len(parts) >= 5
         assert rep.form_score == pytest.approx(100.0 * math.prod(part / 100.0 for part in parts), abs=0.5)
@@ -72,7 +74,9 @@ def test_what_the_estimator_guessed_of_a_hidden_landmark_is_no_fault() -> None:
 
 
 def test_a_faultless_repetition_scores_100_and_has_no_reason() -> None:
-    for rep in scored(squatting(repetitions_deg(4))).reps:
+    result = scored(squatting(repetitions_deg(4)))
+    assert result.rep_count == 4
+    for rep in result.reps:
         assert (rep.form_score, rep.reason, rep.deviation_name, rep.deviation_at_ms) == (100.0, None, None, None)
         assert rep.deviation_max_deg == 0.0
 
@@ -87,7 +91,9 @@ def test_what_was_not_to_be_judged_has_no_component() -> None:
     one_sided = MovementProfile(
         name="raise", title="One arm", primary=Primary(angle="shoulder_elevation", sides="unilateral")
     )
-    for rep in scored(abducting(repetitions_deg(3)), one_sided).reps:
+    result = scored(abducting(repetitions_deg(3)), one_sided)
+    assert result.rep_count == 3
+    for rep in result.reps:
         assert rep.symmetry_score is None
 
 
@@ -101,7 +107,9 @@ def test_the_reason_names_what_was_wrong(name: str, words: str) -> None:
     body = squatting(angle)
     if name == "compensation":
         body = leaning(body, 0.4 * angle)
-    for rep in scored(body).reps:
+    result = scored(body)
+    assert result.rep_count == 3
+    for rep in result.reps:
         assert rep.reason is not None
         assert words in rep.reason
         assert rep.reason.startswith(f"Lost {100.0 - rep.form_score:.0f} points: ")
@@ -144,6 +152,7 @@ def test_a_patient_who_does_what_the_plan_asks_for_loses_nothing_by_the_profile(
 def test_more_of_a_fault_never_scores_higher(one: float, other: float) -> None:
     angle = repetitions_deg(3)
     less, more = (scored(leaning(squatting(angle), lean * angle)).reps for lean in sorted((one, other)))
+    assert len(less) == len(more) == 3
     for better, worse in zip(less, more, strict=True):
         assert worse.form_score <= better.form_score + 1e-9
         assert (worse.compensation_score or 0.0) <= (better.compensation_score or 0.0) + 1e-9
@@ -182,6 +191,7 @@ def test_a_tremor_costs_smoothness_and_nothing_else_is_blamed_for_it() -> None:
     angle = repetitions_deg(3, period_s=4.0)
     shaking = angle + 9.0 * np.sin(2.0 * np.pi * 3.0 * np.arange(len(angle)) / 30.0) * (angle > 20.0)
     calm, shaky = scored(squatting(angle)).reps, scored(squatting(shaking)).reps
+    assert len(calm) == len(shaky) == 3
     for smooth, jerky in zip(calm, shaky, strict=True):
         assert smooth.smoothness_sparc is not None
         assert jerky.smoothness_sparc is not None
@@ -198,7 +208,9 @@ def test_sides_that_differ_cost_symmetry_where_they_should_be_alike() -> None:
     other = squatting(repetitions_deg(3, peak_deg=72.0))
     for joint in ("knee", "ankle", "heel", "foot_index"):
         body[:, sided(joint, "left")] = other[:, sided(joint, "left")]
-    for rep in scored(body, msgspec.structs.replace(SQUAT, target=None)).reps:
+    result = scored(body, msgspec.structs.replace(SQUAT, target=None))
+    assert result.rep_count == 3
+    for rep in result.reps:
         assert rep.symmetry_score is not None
         assert rep.symmetry_score == pytest.approx(100.0 * math.exp(-0.25 * (40.0 - 10.0) / 30.0), abs=2.0)
         assert rep.reason is not None
@@ -211,4 +223,5 @@ def test_a_rest_beside_a_repetition_does_not_change_its_score() -> None:
     angle = repetitions_deg(3, peak_deg=80.0, idle_s=1.0)
     rested = np.concatenate([np.concatenate((repetitions_deg(1, peak_deg=80.0, idle_s=3.0),)) for _ in range(3)])
     close, apart = scored(squatting(angle)).reps, scored(squatting(rested)).reps
+    assert len(close) == len(apart) == 3
     assert [rep.form_score for rep in close] == pytest.approx([rep.form_score for rep in apart], abs=1.0)
