@@ -17,6 +17,8 @@
 {% set plans = ref('stg_core__patient_treatment_plans') %}
 {% if is_incremental() %}
 {{ claim('id', 'select row_id from ' ~ changed(['patient_exercise_logs']) ~ ' as changes') }}
+{# What ended a session: its entry names its exercise log. #}
+{{ claim('id', 'select row_id from ' ~ changed(['sessions']) ~ ' as changes') }}
 {{ claim('id', 'select logs.patient_exercise_log_id
   from ' ~ changed(['patient_session_completions']) ~ ' as changes
   inner join ' ~ logs ~ ' as logs on logs.session_completion_id = changes.row_id') }}

@@ -129,6 +129,60 @@ def test_an_increment_touches_what_changed(marts: Marts) -> None:
     assert all(len(before[table]) > 2 * written[table] for table in ("fct_treatment_sessions", "fct_exercise_logs"))
 
 
+@pytest.mark.parametrize("reason", ["abandoned", "completed"])
+def test_an_exercise_that_ends_without_a_result_reaches_the_marts(marts: Marts, reason: str) -> None:
+    """It is open in one night, and has ended by the next; finalising fails for good, so nothing ever fills its log."""
+    with psycopg.connect(marts.database.admin_url) as connection:
+        log, session, organisation = _begin_exercise(connection)
+    query = f"select is_abandoned, is_done from analytics.fct_exercise_logs where patient_exercise_log_id = {log}"
+    marts.dbt("run")
+    assert marts.rows(query) == [{"is_abandoned": None, "is_done": False}]
+    with psycopg.connect(marts.database.admin_url) as connection:
+        # As the node's finaliser does, with no more rights than it has.
+        connection.execute("set local role restartix_finaliser")
+        connection.execute("select set_config('app.org_id', %s, true)", [str(organisation)])
+        for state in ("ended", "failed"):
+            written = connection.execute(
+                "update telemetry.sessions set state = %s, end_reason = %s, ended_at = now() where session_id = %s",
+                [state, reason, session],
+            )
+            assert written.rowcount == 1
+    entries = f"select 1 from core.row_changes where table_name = 'sessions' and row_id = {log}"
+    assert len(marts.rows(entries)) == 1  # a session ends once, however often its row is written
+    marts.dbt("run")
+    assert marts.rows(query) == [{"is_abandoned": reason == "abandoned", "is_done": reason == "completed"}]
+
+
+def _begin_exercise(connection: psycopg.Connection[tuple[object, ...]]) -> tuple[object, ...]:
+    """One more exercise of a sitting, with an open session. Returns the ids of log, session and organisation."""
+    row = connection.execute(
+        """
+        with sitting as (
+          select s.id, s.organisation_id, s.patient_id, s.started_at, l.exercise_id
+          from core.patient_session_completions s
+          join core.patient_exercise_logs l on l.session_completion_id = s.id
+          order by s.started_at desc, l.id limit 1
+        ), log as (
+          insert into core.patient_exercise_logs (id, organisation_id, session_completion_id, exercise_id, started_at,
+            prescribed_sets, prescribed_reps, skipped, reported, incomplete, sort_order)
+          select (select max(id) + 1 from core.patient_exercise_logs), organisation_id, id, exercise_id, started_at,
+            1, 10, false, false, false,
+            (select max(sort_order) + 1 from core.patient_exercise_logs where session_completion_id = sitting.id)
+          from sitting
+          returning id, organisation_id, exercise_id, started_at
+        )
+        insert into telemetry.sessions (session_id, organisation_id, patient_id, exercise_id, patient_exercise_log_id,
+          node_id, started_at, token_expires_at)
+        select gen_random_uuid(), log.organisation_id, sitting.patient_id, log.exercise_id, log.id, 'n', log.started_at,
+          log.started_at + interval '4 hours'
+        from log cross join sitting
+        returning patient_exercise_log_id, session_id, organisation_id
+        """
+    ).fetchone()
+    assert row is not None
+    return row
+
+
 def test_a_failed_run_is_made_good_by_the_next(marts: Marts) -> None:
     """A model fails after the one that feeds it has committed: what it was to rebuild waits for it."""
     with psycopg.connect(marts.database.admin_url) as connection:

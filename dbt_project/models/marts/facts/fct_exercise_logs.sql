@@ -61,7 +61,7 @@ media as (
   group by patient_exercise_log_id
 ),
 
--- What ended the exercise: known where the patient said so.
+-- What ended the exercise: known where the patient said so, whether or not a result ever came of it.
 ends as (
   select
     patient_exercise_log_id,
