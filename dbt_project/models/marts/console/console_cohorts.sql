@@ -61,8 +61,12 @@ decided as (
   select
     *,
     case
-      -- A running quarter changes every night: two nights' difference would be one patient's figures.
-      when quarter_start >= date_trunc('quarter', {{ as_of() }} at time zone 'UTC')::date then 'open_quarter'
+      -- A quarter that still changes is not shown: two nights' difference would be one patient's figures. What begins
+      -- on its last evening is sent for hours more, then waits for the sweep, the finaliser and the next night.
+      when
+        quarter_start + interval '3 months' + make_interval(days => {{ var('quarter_settles_days') }})
+        > {{ as_of() }} at time zone 'UTC'
+        then 'open_quarter'
       when is_small then 'small_cell'
       when is_hidden then 'complementary'
       when is_total and small_cells > 0 and not is_wide then 'complementary'
