@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from core_api.database import Row, Tx, one
-from core_api.errors import not_found
+from core_api.database import Row, Tx, one, the
+from core_api.errors import Problem, not_found
 from core_api.identity import Actor
 
 
@@ -41,6 +41,14 @@ def patient(tx: Tx, actor: Actor, patient_id: int, *, lock: bool) -> Row:
     if row is None:
         raise not_found("patient")
     return row
+
+
+def not_being_erased(tx: Tx, patient_id: int) -> None:
+    """Nothing new is begun for a patient whose erasure is open: it would have to go round again for it. Raises
+    ``Problem`` 409. What slips in beside the request is taken up by the erasure (``core.erasure_reopen``).
+    """
+    if the(tx, "is_being_erased", {"patient_id": patient_id})["is_being_erased"]:
+        raise Problem(409, "erasure_open", "the patient's erasure was asked for: nothing new is begun")
 
 
 def session(tx: Tx, actor: Actor, session_id: UUID) -> Row:

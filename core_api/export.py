@@ -19,7 +19,7 @@ import msgspec
 
 from core_api import audit
 from core_api.actions import form, patient_plan, treatment_session
-from core_api.database import Row, Tx, every, the
+from core_api.database import Row, Tx, every, one, the
 from core_api.encryption import ColumnCipher, Place
 from pipelines.export import fhir
 from pipelines.export.archive import README, Folder
@@ -59,6 +59,10 @@ class PatientUnknown(LookupError):  # noqa: N818
     """The organisation has no such patient."""
 
 
+class BeingErased(Exception):  # noqa: N818 - a state, not a mistake
+    """The patient's erasure was asked for: nothing more is handed out."""
+
+
 class Export:
     """One export into ``folder``. ``open_tx`` opens a transaction of the organisation; ``told(part, done, total)``."""
 
@@ -80,7 +84,12 @@ class Export:
         self._told = told
 
     def run(self, archive: Path, author: audit.Author, export_id: UUID, at: datetime) -> Exported:
-        """Write what is missing, and the archive. Raises ``PatientUnknown``, ``SealBroken``, ``OSError``."""
+        """Write what is missing, and the archive. Raises ``PatientUnknown``, ``BeingErased``, ``SealBroken``,
+        ``OSError``.
+        """
+        with self._open_tx() as tx:
+            if the(tx, "is_being_erased", {"patient_id": self._patient_id})["is_being_erased"]:
+                raise BeingErased(f"the erasure of patient {self._patient_id} was asked for: nothing more is exported")
         total = len(PARTS) + 2
         for number, part in enumerate(PARTS, start=1):
             self._part(part)
@@ -100,7 +109,9 @@ class Export:
                 "size_bytes": size_bytes,
                 "sha256": bytes.fromhex(sha256),
             }
-            the(tx, "insert_export", values)
+            if one(tx, "insert_export", values) is None:  # asked for while this was made
+                draft.unlink()
+                raise BeingErased(f"the erasure of patient {self._patient_id} was asked for: nothing more is exported")
             audit.record(
                 tx, author, "patient.export", "core.patients", self._patient_id,
                 export_id=str(export_id), sha256=sha256, size_bytes=size_bytes,

@@ -19,7 +19,7 @@ from psycopg.rows import DictRow, dict_row
 from core_api.audit import Author
 from core_api.database import enter_tenant
 from core_api.encryption import ColumnCipher, SealBroken
-from core_api.export import Export, PatientUnknown, work_folder_name
+from core_api.export import BeingErased, Export, PatientUnknown, work_folder_name
 from core_api.master_key import key_wrapper
 from pipelines.environment import SettingInvalid, required
 from pipelines.export.archive import Folder
@@ -54,7 +54,7 @@ def export(organisation_id: int, patient_id: int, out: Path) -> None:
                 open_tx, cipher, folder, organisation_id=organisation_id, patient_id=patient_id, told=_told
             ).run(out, Author(None, "operator", f"export-{export_id}"), export_id, datetime.now(UTC))
             folder.remove()
-    except PatientUnknown as error:
+    except (PatientUnknown, BeingErased) as error:
         Folder(work).remove()
         raise click.ClickException(str(error)) from None
     except (SettingInvalid, KeyRefused, KeyWrapperUnavailable, SealBroken, OSError) as error:

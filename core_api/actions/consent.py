@@ -32,6 +32,8 @@ def record_consent(
     row would move that moment. Raises ``Problem`` 404, or 422 for a form that is not the patient's.
     """
     patient = access.patient(tx, actor, patient_id, lock=True)
+    if is_granted:
+        access.not_being_erased(tx, patient_id)
     if form_id is not None and one(tx, "form_of_patient", {"form_id": form_id, "patient_id": patient_id}) is None:
         raise reference_missing("form_id", "form of this patient")
     for row in every(tx, "consent_state", {"patient_id": patient_id}):

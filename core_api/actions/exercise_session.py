@@ -54,6 +54,7 @@ def start_exercise(
     sitting = access.treatment_session(tx, actor, treatment_session_id, lock=True)
     if sitting["status"] != "in_progress":
         raise Problem(409, "session_not_in_progress", f"the treatment session is {sitting['status']}")
+    access.not_being_erased(tx, sitting["patient_id"])
     chosen = {"treatment_plan_id": sitting["treatment_plan_id"], "exercise_id": exercise_id}
     exercise = one(tx, "prescribed_exercise", chosen)
     if exercise is None:

@@ -51,6 +51,7 @@ def assign(tx: Tx, actor: Actor, author: audit.Author, cipher: ColumnCipher, *, 
     patient = one(tx, "patient", {"patient_id": body.patient_id, "principal_id": None})
     if patient is None:
         raise reference_missing("patient_id", "patient")
+    access.not_being_erased(tx, body.patient_id)
     if one(tx, "treatment_plan", {"treatment_plan_id": body.treatment_plan_id}) is None:
         raise reference_missing("treatment_plan_id", "treatment plan")
     values: Row = msgspec.structs.asdict(body)

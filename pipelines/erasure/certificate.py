@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pipelines.erasure import places
 
-VERSION = 2
+VERSION = 3
 
 
 class Disk(Protocol):
@@ -29,6 +29,15 @@ class Disk(Protocol):
     def clean_at(self) -> dt.datetime | None: ...
     @property
     def destroyed_at(self) -> dt.datetime | None: ...
+
+
+class HandedOut(Protocol):
+    """An archive that the eraser did not find, or could not remove."""
+
+    @property
+    def file_name(self) -> str | None: ...
+    @property
+    def made_at(self) -> dt.datetime: ...
 
 
 class Checked(NamedTuple):
@@ -47,6 +56,7 @@ def issue(
     steps: dict[str, dict[str, Any]],
     disks: Sequence[Disk],
     checked: Sequence[Checked],
+    handed_out: Sequence[HandedOut],
     backups_kept: dt.timedelta,
     idempotency_kept: dt.timedelta,
     now: dt.datetime,
@@ -99,6 +109,14 @@ def issue(
             }
         ],
         "retained": retained,
+        "handed_out": [
+            {
+                "what": "archive made for export: not found by the eraser, or not removable by it; handed out",
+                "file_name": each.file_name,
+                "made_at": _text(each.made_at),
+            }
+            for each in handed_out
+        ],
         "expires_by_itself": [
             {
                 "what": "back-ups made before this",

@@ -6,6 +6,7 @@ disk (``node``), the certificate's words (``certificate``).
 
 Every step is done once and remembered with its counts, so a run that was broken off goes on where it was, and running a
 finished erasure again gives its certificate. What a run waits for and does not get in time is said by ``Waiting``.
+Where something new of the patient has appeared since a step was done, the step is done again (``reopen``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from pipelines.erasure import ledger
-from pipelines.erasure.certificate import Checked, Disk, issue
+from pipelines.erasure.certificate import Checked, Disk, HandedOut, issue
 from pipelines.ports.blob_store import BlobStore
 from pipelines.replay.keys import blob_key, events_key
 
@@ -26,6 +27,9 @@ STEPS = (
     "requested", "revoked", "closed", "marked", "objects_removed", "rows_dropped", "disks_clean", "exports_removed",
     "depersonalised", "certified",
 )  # fmt: skip
+
+# How often one run goes round for what is new or left; then it says what stays, and the next run tries again.
+ROUNDS_MAX = 3
 
 
 class Waiting(Exception):  # noqa: N818 - a state, not a mistake
@@ -84,7 +88,9 @@ class ExportOf(Protocol):
 
 
 class ErasureStore(Protocol):
-    """Each call is one transaction. ``step`` does a step once and gives what it counted."""
+    """Each call is one transaction. ``step`` does a step once and gives what it counted; ``reopen`` has the steps done
+    again that something new is there for, and names them.
+    """
 
     def step(self, erasure_id: UUID, name: str, **values: object) -> dict[str, int]: ...
     def state(self, erasure_id: UUID) -> StateRow | None: ...
@@ -93,7 +99,9 @@ class ErasureStore(Protocol):
     def sessions(self, erasure_id: UUID) -> Sequence[SessionKey]: ...
     def object_removed(self, erasure_id: UUID, session_id: UUID, versions: int, size_bytes: int) -> None: ...
     def disks(self, erasure_id: UUID) -> Sequence[WaitingDisk]: ...
+    def reopen(self, erasure_id: UUID) -> Sequence[str]: ...
     def exports(self, erasure_id: UUID) -> Sequence[ExportOf]: ...
+    def handed_out(self, erasure_id: UUID) -> Sequence[HandedOut]: ...
     def remains(self, erasure_id: UUID) -> Sequence[Remaining]: ...
     def certify(self, erasure_id: UUID, certificate: dict[str, Any]) -> dict[str, Any]: ...
 
@@ -144,9 +152,32 @@ class Erasure:
             return state.certificate
         # Before anything goes: a database restored from a back-up of yesterday knows nothing of this.
         ledger.write(self._blobs, self._entry(state))
+        left: list[Checked] = []
+        for _ in range(ROUNDS_MAX):
+            self._reopen()
+            self._take()
+            if self._reopen():
+                continue  # the patient, or the clinic, did something while nodes were waited for
+            self._step("depersonalised")
+            checked = self._checked()
+            left = [each for each in checked if each.remaining]
+            if not left:
+                return self._certify(checked)
+            if not self._reopen():
+                break
+        raise NotErased(", ".join(f"{each.place}: {each.remaining}" for each in left) or "new records keep appearing")
+
+    def _reopen(self) -> bool:
+        again = self._store.reopen(self._id)
+        if again:
+            self._told("again: " + ", ".join(again), 1, 1)
+        return bool(again)
+
+    def _take(self) -> None:
+        """Everything up to what makes the records nobody's."""
         for name in ("revoked", "closed"):
             self._step(name)
-        if "marked" not in state.steps:
+        if "marked" not in self._state().steps:
             self._wait_for(lambda: self._store.unfinished(self._id), "sessions are not finalised and applied yet")
         self._step("marked")
         self._remove_objects()
@@ -154,8 +185,6 @@ class Erasure:
         self._wait_for(lambda: sum(disk.waiting for disk in self._store.disks(self._id)), self._owing)
         self._step("disks_clean")
         self._remove_exports()
-        self._step("depersonalised")
-        return self._certify()
 
     def _state(self) -> StateRow:
         state = self._store.state(self._id)
@@ -211,14 +240,15 @@ class Erasure:
         return len(uploads) + self._blobs.delete_all_versions(key), size_bytes
 
     def _remove_exports(self) -> None:
-        removed = []
+        """An archive that is not on this machine, or cannot be removed, is somewhere else: it counts as handed out."""
+        removed: list[UUID] = []
+        handed_out: list[UUID] = []
         for export in self._store.exports(self._id):
-            if export.path is not None:
-                Path(export.path).unlink(missing_ok=True)
-            removed.append(export.export_id)
-        self._step("exports_removed", removed=removed)
+            (removed if _is_removed(export.path) else handed_out).append(export.export_id)
+        self._step("exports_removed", removed=removed, handed_out=handed_out)
 
-    def _certify(self) -> dict[str, Any]:
+    def _checked(self) -> list[Checked]:
+        """Every place, looked at again. Raises ``Waiting`` where only the nightly build is behind."""
         state = self._state()
         sessions = self._store.sessions(self._id)
         checked = [Checked(each.place, each.remaining) for each in self._store.remains(self._id)]
@@ -230,8 +260,10 @@ class Erasure:
         left = [each for each in checked if each.remaining]
         if left and all(each.place in {mart.place for mart in built} for each in left):
             raise Waiting("the nightly build, which takes the patient out of " + ", ".join(e.place for e in left))
-        if left:
-            raise NotErased(", ".join(f"{each.place}: {each.remaining}" for each in left))
+        return checked
+
+    def _certify(self, checked: Sequence[Checked]) -> dict[str, Any]:
+        state = self._state()
         certificate = issue(
             erasure_id=self._id,
             organisation_id=state.organisation_id,
@@ -240,6 +272,7 @@ class Erasure:
             steps=state.steps,
             disks=self._store.disks(self._id),
             checked=checked,
+            handed_out=self._store.handed_out(self._id),
             backups_kept=self._rules.backups_kept,
             idempotency_kept=self._rules.idempotency_kept,
             now=self._now(),
@@ -259,6 +292,16 @@ class Erasure:
                 left += len(self._blobs.list_versions(key)) + len(self._blobs.list_uploads(key))
             self._told("verified", number, len(sessions))
         return left
+
+
+def _is_removed(path: str | None) -> bool:
+    if path is None:
+        return False
+    try:
+        Path(path).unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _keys(session: SessionKey) -> tuple[str, str]:

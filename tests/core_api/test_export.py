@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from core_api.audit import Author
-from core_api.export import PARTS, Export
+from core_api.export import PARTS, BeingErased, Export
 from core_api.export_cli import export
 from infra.stack.keys import column_key_file
 from infra.stack.throwaway import Database
@@ -152,3 +152,21 @@ def test_the_command_writes_one_archive_and_leaves_nothing_else(
     assert refused.exit_code == 1
     assert not (tmp_path / "out.zip").exists()
     assert api.rows("select * from core.exports") == []
+
+
+def test_nothing_is_handed_out_of_a_patient_whose_erasure_is_open(api: Api, clinic: Clinic, tmp_path: Path) -> None:
+    lived(api, clinic)
+    ask = {"reference": "letter", "confirm": "erase"}
+    path = f"/v1/patients/{clinic.patient_id}/erasure"
+
+    def asked_for(part: str, *_: int) -> None:
+        if part == "archive":  # after everything was read
+            assert api.call("POST", path, api.manager(clinic), json=ask).status_code in (200, 201)
+
+    author = Author(None, "operator", "request-9")
+    for told in (asked_for, lambda *_: None):
+        with pytest.raises(BeingErased):
+            export_of(api, clinic, Folder(tmp_path / "work"), told).run(tmp_path / "jane.zip", author, uuid4(), AT)
+    assert list(tmp_path.glob("*.zip*")) == []
+    assert list(tmp_path.glob(".jane*")) == []
+    assert api.rows("select id from core.exports") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -272,6 +273,112 @@ def test_a_principal_id_left_anywhere_undoes_the_step(scene: Scene, bodies: list
     with pytest.raises(errors.DataException, match=r"core\.audit_log\.details"):
         erased(scene, bodies)
     assert scene.found(ERASED["name"]) == 1
+
+
+def waiting_for_disks(scene: Scene) -> None:
+    """Asked for, and gone as far as it goes while the node owes its word."""
+    assert scene.request() == scene.erasure_id
+    with pytest.raises(Waiting, match=NODE):
+        scene.run()
+
+
+def test_a_session_that_begins_while_disks_are_waited_for_is_taken_up(scene: Scene, bodies: list[bytes]) -> None:
+    waiting_for_disks(scene)
+    late = scene.play(bodies, 5, ended=False)
+    with pytest.raises(Waiting, match="not finalised"):
+        scene.run()
+    assert scene.finalise(late).verdict == "finalised"
+    scene.apply()
+    with pytest.raises(Waiting, match=NODE):
+        scene.run()
+    scene.clean_disk()
+    assert scene.confirm() == (2, 0)
+    certificate = scene.run()
+    assert scene.found("select session_id from telemetry.sessions where state <> 'erased'") == 0
+    assert {name: scene.found(query) for name, query in ERASED.items()} == dict.fromkeys(ERASED, 0)
+    assert [key for key in keys(scene) if scene.blobs.list_versions(key)] == []
+    by_place = {each["where"]: each for each in certificate["erased"]}
+    assert by_place["telemetry.media_session_metrics"]["count"] == 2, "what both rounds dropped"
+    assert by_place["object store"]["count"] == 4
+    assert by_place[f"node {NODE}"]["count"] == 2
+    again = scene.clinic.execute("select details from core.audit_log where action = 'erasure.reopened' order by id")
+    assert "marked" in again[0]["details"]["steps"]
+
+
+def test_notes_and_consent_that_appear_after_rows_were_dropped_go_too(scene: Scene) -> None:
+    waiting_for_disks(scene)
+    scene.clinic.execute(
+        "update core.patient_session_completions set notes_encrypted = 'late';"
+        "insert into core.consents (organisation_id, patient_id, purpose, granted, effective_at, recorded_by)"
+        f" values (1, 1, 'biometric', true, now(), '{PRINCIPAL}')"
+    )
+    scene.clean_disk()
+    assert scene.confirm() == (1, 0)
+    certificate = scene.run()
+    assert scene.found(ERASED["notes"]) == 0
+    assert scene.found("select 1 from core.current_consents where granted") == 0
+    by_place = {each["where"]: each for each in certificate["erased"]}
+    assert by_place["core.patient_session_completions.notes_encrypted"]["count"] == 2
+
+
+def test_notes_that_appear_after_the_records_are_nobodys_go_too(scene: Scene) -> None:
+    scene.clinic.execute(
+        "create function public.late() returns trigger language plpgsql security definer as $$ begin"
+        "  update core.patient_session_completions set notes_encrypted = 'late'; return null; end $$;"
+        "create trigger late after insert on core.erasure_steps for each row"
+        " when (new.step = 'depersonalised') execute function public.late()"
+    )
+    waiting_for_disks(scene)
+    scene.clean_disk()
+    scene.confirm()
+    scene.run()
+    assert scene.found(ERASED["notes"]) == 0
+
+
+EXPORTED = (
+    "insert into core.exports (id, organisation_id, patient_id, path, size_bytes, sha256)"
+    " values (gen_random_uuid(), 1, 1, %s, 1, sha256('archive')) returning made_at"
+)
+
+
+def test_an_archive_that_is_not_here_is_not_certified_as_removed(scene: Scene, tmp_path: Path) -> None:
+    here, folder = tmp_path / "here.zip", tmp_path / "folder.zip"
+    here.write_bytes(b"archive")
+    folder.mkdir()
+    scene.clinic.execute(EXPORTED, str(here))
+    waiting_for_disks(scene)
+    scene.clean_disk()
+    scene.confirm()
+    [elsewhere] = scene.clinic.execute(EXPORTED, "/elsewhere/taken away.zip")
+    scene.clinic.execute(EXPORTED, str(folder))
+    certificate = scene.run()
+    assert not here.exists()
+    by_place = {each["where"]: each for each in certificate["erased"]}
+    assert by_place["as registered in core.exports"]["count"] == 1
+    assert [each["file_name"] for each in certificate["handed_out"]] == ["taken away.zip", "folder.zip"]
+    assert certificate["handed_out"][0]["made_at"] == elsewhere["made_at"].astimezone(dt.UTC).isoformat()
+    assert "handed out" in certificate["handed_out"][0]["what"]
+    paths = scene.clinic.execute("select path, patient_id from core.exports")
+    assert {(row["path"], row["patient_id"]) for row in paths} == {(None, RETAINED_ID)}
+
+
+def test_an_archive_registered_after_the_exports_were_removed_is_taken_up(scene: Scene, tmp_path: Path) -> None:
+    late = tmp_path / "late.zip"
+    late.write_bytes(b"archive")
+    scene.clinic.execute(
+        "create function public.late() returns trigger language plpgsql security definer as $$ begin"
+        "  insert into core.exports (id, organisation_id, patient_id, path, size_bytes, sha256)"
+        f"  values (gen_random_uuid(), 1, 1, '{late}', 1, sha256('late')); return null; end $$;"
+        "create trigger late after insert on core.erasure_steps for each row"
+        " when (new.step = 'exports_removed') execute function public.late()"
+    )
+    waiting_for_disks(scene)
+    scene.clean_disk()
+    scene.confirm()
+    certificate = scene.run()
+    assert not late.exists()
+    by_place = {each["where"]: each for each in certificate["erased"]}
+    assert by_place["as registered in core.exports"]["count"] == 1
 
 
 def test_a_destroyed_node_is_said_to_be_and_the_certificate_says_so(scene: Scene) -> None:

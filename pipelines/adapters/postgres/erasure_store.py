@@ -57,6 +57,14 @@ class ExportRow(NamedTuple):
     made_at: dt.datetime
 
 
+class HandedOutRow(NamedTuple):
+    """One archive that an erasure did not find where it was made, or could not remove."""
+
+    export_id: UUID
+    file_name: str | None
+    made_at: dt.datetime
+
+
 class Due(NamedTuple):
     erasure_id: UUID
     certified: bool
@@ -127,6 +135,14 @@ class PostgresErasureStore:
 
     def exports(self, erasure_id: UUID) -> list[ExportRow]:
         return self._rows(ExportRow, "exports", erasure_id=erasure_id)
+
+    def reopen(self, erasure_id: UUID) -> list[str]:
+        """The done steps that have to be done again for what has appeared since."""
+        again: list[str] = self._scalar("reopen", erasure_id=erasure_id)
+        return again
+
+    def handed_out(self, erasure_id: UUID) -> list[HandedOutRow]:
+        return self._rows(HandedOutRow, "handed_out", erasure_id=erasure_id)
 
     def remains(self, erasure_id: UUID) -> list[Remain]:
         return self._rows(Remain, "remains", erasure_id=erasure_id)

@@ -1,4 +1,4 @@
--- The erasure's statements, for the role restartix_sweeper; each calls one function of infra/migrations/0111.
+-- The erasure's statements, for the role restartix_sweeper; each calls one function of infra/migrations/0111 or 0124.
 
 -- name: request
 SELECT core.erasure_request(%(erasure_id)s, %(organisation_id)s, %(patient_id)s, %(retained_patient_id)s,
@@ -26,7 +26,7 @@ SELECT core.erasure_disks_done(%(erasure_id)s) AS counts
 SELECT core.erasure_depersonalise(%(erasure_id)s) AS counts
 
 -- name: exports_removed
-SELECT core.erasure_exports_done(%(erasure_id)s, %(removed)s) AS counts
+SELECT core.erasure_exports_done(%(erasure_id)s, %(removed)s::uuid[], %(handed_out)s::uuid[]) AS counts
 
 -- name: unfinished
 SELECT core.erasure_unfinished(%(erasure_id)s) AS sessions
@@ -48,6 +48,12 @@ SELECT core.erasure_node_destroyed(%(erasure_id)s, %(node_id)s) AS sessions
 
 -- name: exports
 SELECT export_id, path, made_at FROM core.erasure_exports(%(erasure_id)s)
+
+-- name: reopen
+SELECT core.erasure_reopen(%(erasure_id)s) AS steps
+
+-- name: handed_out
+SELECT export_id, file_name, made_at FROM core.erasure_handed_out(%(erasure_id)s)
 
 -- name: remains
 SELECT place, remaining FROM core.erasure_remains(%(erasure_id)s)
