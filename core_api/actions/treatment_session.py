@@ -41,6 +41,7 @@ def open_session(
 ) -> tuple[Beside, bool]:
     """The plan's treatment session in progress, and whether it was opened now. Raises ``Problem`` 404 or 409."""
     plan = access.plan(tx, actor, plan_id, lock=True)
+    access.not_being_erased(tx, plan["patient_id"])
     _check_active(plan, now)
     found = one(tx, "treatment_session_in_progress", {"plan_id": plan_id})
     if found is not None:
@@ -154,8 +155,11 @@ def _represent(tx: Tx, cipher: ColumnCipher, row: Row) -> Row:
 
 
 def _sealed(tx: Tx, cipher: ColumnCipher, session: Row, notes: str | None) -> bytes | None:
-    place = Place(session["organisation_id"], NOTES, str(session["id"]))
-    return None if notes is None else cipher.seal(tx, notes, place)
+    """Notes, sealed. Raises ``Problem`` 409 where an erasure would have to remove them again."""
+    if notes is None:
+        return None
+    access.not_being_erased(tx, session["patient_id"])
+    return cipher.seal(tx, notes, Place(session["organisation_id"], NOTES, str(session["id"])))
 
 
 def _record_exercises(tx: Tx, session: Row, reported: list[ReportedExercise], now: datetime) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from infra.stack.throwaway import Database
 from tests.core_api.clinics import Api, Clinic
+from tests.core_api.test_sessions import open_session
 
 ASK = {"reference": "letter 2026-118", "confirm": "erase"}
 
@@ -74,3 +75,35 @@ def test_the_function_keeps_to_the_tenant_of_the_transaction(
         tx.execute("select set_config('app.org_id', %s, true)", [str(clinic.organisation_id)])
         assert tx.execute(statement, [foreign.patient_id]).fetchall() == []
     assert api.rows("select id from core.erasures") == []
+
+
+def test_while_it_is_open_nothing_new_is_begun_for_the_patient(api: Api, clinic: Clinic) -> None:
+    sitting = open_session(api, clinic)["id"]
+    exercise = {"exercise_id": clinic.ids.exercises["Quad Set"]}
+    consents = f"/v1/patients/{clinic.patient_id}/consents"
+    grant = {"purpose": "biometric", "granted": True}
+    assert api.call("POST", consents, api.patient(clinic), json=grant).status_code == 201
+    assert api.call("POST", path(clinic), api.manager(clinic), json=ASK).status_code == 201
+    at = f"/v1/treatment-sessions/{sitting}"
+    plan = {
+        "patient_id": clinic.patient_id,
+        "treatment_plan_id": next(iter(clinic.ids.treatment_plans.values())),
+        "sessions_total": 3,
+        "frequency_per_week": 3,
+    }
+    opening = f"/v1/patient-treatment-plans/{clinic.plan_id}/sessions"
+    refused = {
+        "exercise": api.call("POST", f"{at}/exercises", api.patient(clinic), json=exercise),
+        "sitting": api.call("POST", opening, api.patient(clinic), json={}),
+        "consent": api.call("POST", consents, api.patient(clinic), json={**grant, "purpose": "analytics"}),
+        "notes": api.call("POST", f"{at}/complete", api.patient(clinic), json={"notes": "x"}),
+        "skip": api.call("POST", f"{at}/skip", api.patient(clinic), json={"notes": "x"}),
+        "plan": api.call("POST", "/v1/patient-treatment-plans", api.specialist(clinic), json=plan),
+    }
+    assert {name: (each.status_code, each.json.get("code")) for name, each in refused.items()} == dict.fromkeys(
+        refused, (409, "erasure_open")
+    )
+    withdrawn = api.call("POST", consents, api.patient(clinic), json={**grant, "granted": False})
+    assert withdrawn.status_code == 201, "a withdrawal is always heard"
+    without = api.call("POST", f"{at}/complete", api.patient(clinic), json={})
+    assert without.status_code == 200, "what was begun may end, without free text"
