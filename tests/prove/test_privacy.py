@@ -49,8 +49,8 @@ def test_no_forged_token_is_served(make_node: MakeNode, proved: Proved) -> None:
     def refused(name: str, answer: httpx.Response) -> None:
         nonlocal tried
         tried += 1
-        if answer.status_code < 400:
-            served.append(name)
+        if answer.status_code not in (401, 403):  # a 404, 422 or 500 would not say that the token was looked at
+            served.append(f"{name}: {answer.status_code}")
         assert "Traceback" not in answer.text
 
     for name, token in forgeries(node.keys, claims, "core-api").items():
