@@ -152,8 +152,10 @@ class MovementProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             low = own.low_deg if asked[0] is None else asked[0]
             high = own.high_deg if asked[1] is None else asked[1]
             if high is not None and low > high:
-                # What the plan asks for holds; the profile's other bound gives way as far as it has to.
-                low, high = (min(low, high), high) if asked[0] is None else (low, max(low, high))
+                # What the plan asks for holds, and the profile's other bound goes along: going a little beyond what
+                # is asked is as much allowed as it is of the profile's own range. Given both, the lower one is asked.
+                width = max((own.high_deg or 0.0) - own.low_deg, 0.0) if None in asked else 0.0
+                low, high = (high - width, high) if asked[0] is None else (low, low + width)
             target = msgspec.structs.replace(own, low_deg=low, high_deg=high)
             adjusted = msgspec.structs.replace(adjusted, target=target)
         if prescription.hold_ms is not None:

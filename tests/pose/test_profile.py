@@ -104,8 +104,8 @@ def test_a_plan_changes_the_target_and_the_hold_and_nothing_else() -> None:
     assert asked.target.weight == squat.target.weight
     assert msgspec.structs.replace(asked, target=squat.target) == squat
     assert bounds("lateral_raise", Prescription(target_low_deg=80.0)) == (80.0, 110.0)
-    assert bounds("lateral_raise", Prescription(target_low_deg=120.0)) == (120.0, 120.0)
-    assert bounds("lateral_raise", Prescription(target_high_deg=50.0)) == (50.0, 50.0)
+    assert bounds("lateral_raise", Prescription(target_low_deg=120.0)) == (120.0, 155.0)
+    assert bounds("lateral_raise", Prescription(target_high_deg=50.0)) == (15.0, 50.0)
     assert bounds("lateral_raise", Prescription(target_low_deg=60.0, target_high_deg=130.0)) == (60.0, 130.0)
     untargeted = msgspec.structs.replace(squat, target=None).prescribed(Prescription(target_high_deg=90.0))
     assert untargeted.target is not None and untargeted.target.high_deg == 90.0
