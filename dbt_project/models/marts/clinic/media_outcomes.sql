@@ -20,11 +20,13 @@ logs as (
   {% endif %}
 ),
 
+-- An exercise begun again has several logs at one position: the next exercise is at the next position, and was skipped
+-- where none of its logs says otherwise.
 sittings as (
   select
     patient_exercise_log_id,
-    lead(is_skipped) over (
-      partition by session_completion_id order by position_in_sitting, patient_exercise_log_id
+    bool_and(is_skipped) over (
+      partition by session_completion_id order by position_in_sitting groups between 1 following and 1 following
     ) as is_next_exercise_skipped
   from logs
 ),
