@@ -9,88 +9,34 @@ Belongs here: measuring the reads. Does not belong here: making the rows (``hist
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
 import random
 import secrets
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-import falcon.testing
 import msgspec
 import psycopg
 import structlog
 from psycopg import Connection, conninfo, sql
-from psycopg_pool import ConnectionPool
 
-from core_api.actions.exercise_session import SessionMaker
-from core_api.app import WsgiApp, create_app
-from core_api.database import Database, Tx, open_pool
-from core_api.deps import Deps
-from core_api.encryption import ColumnCipher
-from core_api.identity import IdentityVerifier
-from core_api.jwks import KeySet, reader
-from core_api.settings import Settings
-from core_api.tokens import SigningKey
 from infra.bench import visible
+from infra.bench.caller import Caller
 from infra.bench.history import DETAILED_EVERY, Size, clinics
+from infra.bench.reads_report import TARGET_RATIO, Read, judged, quantile_ms
 from infra.stack.keys import SigningKeys
 from infra.stack.state import PROJECT_DIR
 from infra.stack.throwaway import Database as Throwaway
-from pipelines.adapters.key_file import KeyFile
-from pipelines.adapters.memory.blob_store import MemoryBlobStore
 
-TARGET_RATIO = 1.2
-TARGET_VISIBLE_MS = 1000.0
 LARGE_ROWS = 10_000
 STATISTICS_S = 2.0  # a connection reports what it scanned at its end, or after a second
 ASKS = 3  # of each target, with and without in turn
 WARM_UP = 20  # requests of each read before any counts: connections, prepared statements, caches
 BYPASS = "bench_without_row_level_security"
-
-
-class Read(msgspec.Struct, kw_only=True):
-    """One read, over many targets: the request's time, and the CPU time it took in the service and in the server.
-
-    Of a target it is the least of ``ASKS`` requests: what the machine does besides only adds. ``first_p95_ms`` is of
-    the first of them, before which nobody asked for the target, with whatever else the machine did. On a machine that
-    does other things too, the ratio of CPU times is the one to trust: waiting for a turn is in the other.
-    """
-
-    name: str
-    p50_ms: float
-    p95_ms: float
-    p95_ms_without_rls: float
-    ratio: float
-    first_p95_ms: float
-    cpu_p95_ms: float
-    cpu_p95_ms_without_rls: float
-    cpu_ratio: float
-
-
-class Report(msgspec.Struct, kw_only=True):
-    """``build/reports/bench_reads.json``. Ratios are p95 with row-level security over p95 without.
-
-    ``sequential_scans``: of tables and partitions with more than ``LARGE_ROWS`` rows, during all measured requests.
-    """
-
-    rows: int
-    plans: int
-    organisations: int
-    database_bytes: int
-    samples: int
-    reads: list[Read]
-    worst_ratio: float
-    worst_cpu_ratio: float
-    sequential_scans: dict[str, int]
-    end_to_visible_ms: dict[str, float] | None
-    targets: dict[str, float]
-    met: dict[str, bool | None]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -118,81 +64,6 @@ PATHS: Mapping[str, tuple[str, str]] = {  # name -> (role, path)
     "organisation_cohorts": ("manager", "/v1/organisations/{organisation_id}/cohorts?limit=50"),
     "console_benchmarks": ("console", "/v1/console/benchmarks?limit=50"),
 }
-
-
-class WatchedDatabase(Database):
-    """Knows which server processes have worked for it, and so how long they were on a CPU."""
-
-    def __init__(self, pool: ConnectionPool[Tx]) -> None:
-        super().__init__(pool)
-        self._backend_pids: set[int] = set()
-
-    @contextlib.contextmanager
-    def tenant(self, organisation_id: int) -> Iterator[Tx]:
-        with super().tenant(organisation_id) as tx:
-            self._backend_pids.add(tx.info.backend_pid)
-            yield tx
-
-    def cpu_s(self) -> float:
-        """So far (proc(5), /proc/PID/schedstat: exact to a nanosecond once a process waits again)."""
-        found = 0
-        for pid in self._backend_pids:
-            with contextlib.suppress(OSError):  # the pool gave it up
-                found += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
-        return found / 1e9
-
-
-class Caller:
-    """The app over one pair of logins, called in this process."""
-
-    def __init__(self, database_url: str, console_url: str, keys: SigningKeys, signing: SigningKeys) -> None:
-        settings = Settings(
-            database_url=database_url, session_signing_key="", identity_jwks=str(keys.jwks_path), key_file=""
-        )
-        self._databases = [WatchedDatabase(open_pool(settings, url, 2)) for url in (database_url, console_url)]
-        self._app: WsgiApp = create_app(
-            Deps(
-                settings=settings,
-                database=self._databases[0],
-                console=self._databases[1],
-                verifier=IdentityVerifier(KeySet(reader(settings.identity_jwks), time.monotonic)),
-                sessions=SessionMaker(
-                    signing_key=SigningKey.from_pem(signing.pem_path.read_bytes()),
-                    token_issuer="bench",
-                    profile_json=lambda _: None,
-                    new_session_id=uuid.uuid4,
-                ),
-                cipher=ColumnCipher(KeyFile([secrets.token_bytes(32)], secrets.token_bytes), secrets.token_bytes),
-                blobs=MemoryBlobStore(),
-                now=lambda: dt.datetime.now(dt.UTC),
-            )
-        )
-
-    def get(self, path: str, token: str) -> tuple[float, float]:
-        """Seconds of one GET, and seconds of CPU that it took here and in the server. Raises ``RuntimeError`` for any
-        answer but 200.
-        """
-        path, _, query = path.partition("?")
-        environ = falcon.testing.create_environ(path, query_string=query, headers={"Authorization": f"Bearer {token}"})
-        seen: list[str] = []
-
-        def start_response(status: str, *_: object) -> Callable[[bytes], object]:
-            seen.append(status)
-            return seen.append  # type: ignore[return-value]  # WSGI's write(), which nobody calls
-
-        began, cpu_began = time.perf_counter(), self._cpu_s()
-        body = b"".join(self._app(environ, start_response))
-        took_s, cpu_s = time.perf_counter() - began, self._cpu_s() - cpu_began
-        if not seen[0].startswith("200"):
-            raise RuntimeError(f"GET {path}: {seen[0]} {body[:300]!r}")
-        return took_s, cpu_s
-
-    def _cpu_s(self) -> float:
-        return time.thread_time() + sum(database.cpu_s() for database in self._databases)
-
-    def close(self) -> None:
-        for database in self._databases:
-            database.close()
 
 
 def measure(database: Throwaway, size: Size, samples: int, seed: int, say: Callable[[str], None]) -> list[Read]:
@@ -265,13 +136,6 @@ def _measure_one(  # noqa: PLR0917 - one call
     return read
 
 
-def quantile_ms(seconds: list[float], percent: int) -> float:
-    """The nearest-rank quantile, in ms."""
-    ordered = sorted(seconds)
-    rank = -(-len(ordered) * percent // 100)
-    return round(1000 * ordered[max(rank, 1) - 1], 3)
-
-
 _tokens: dict[tuple[str, int], str] = {}
 
 
@@ -326,36 +190,6 @@ def sequential_scans(admin_url: str) -> dict[str, int]:
             "SELECT schemaname || '.' || relname, seq_scan FROM pg_stat_user_tables WHERE n_live_tup > %s", [LARGE_ROWS]
         ).fetchall()
     return dict(rows)
-
-
-def judged(
-    reads: list[Read],
-    size: Size,
-    samples: int,
-    end_to_visible_ms: dict[str, float] | None,
-    scans: Mapping[str, int],
-) -> Report:
-    """The report with its verdicts; None where something was not measured."""
-    worst = max(read.ratio for read in reads)
-    return Report(
-        rows=size.exercise_logs,
-        plans=size.plans,
-        organisations=size.organisations,
-        database_bytes=size.database_bytes,
-        samples=samples,
-        reads=reads,
-        worst_ratio=worst,
-        worst_cpu_ratio=max(read.cpu_ratio for read in reads),
-        sequential_scans=dict(scans),
-        end_to_visible_ms=end_to_visible_ms,
-        targets={"worst_ratio": TARGET_RATIO, "end_to_visible_p95_ms": TARGET_VISIBLE_MS},
-        met={
-            "worst_ratio": worst <= TARGET_RATIO,
-            "end_to_visible_p95_ms": None
-            if end_to_visible_ms is None
-            else end_to_visible_ms["p95"] <= TARGET_VISIBLE_MS,
-        },
-    )
 
 
 @click.command()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from infra.bench.history import Size, fill
-from infra.bench.reads import PATHS, Read, judged, measure, quantile_ms, sequential_scans
+from infra.bench.reads import PATHS, measure, sequential_scans
+from infra.bench.reads_report import Read, judged, quantile_ms
 from infra.stack.throwaway import Database
 
 
