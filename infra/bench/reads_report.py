@@ -15,9 +15,9 @@ TARGET_VISIBLE_MS = 1000.0
 class Read(msgspec.Struct, kw_only=True):
     """One read, over many targets: the request's time, and the CPU time it took in the service and in the server.
 
-    Of a target it is the least of ``reads.ASKS`` requests: what the machine does besides only adds. ``first_p95_ms`` is of
-    the first of them, before which nobody asked for the target, with whatever else the machine did. On a machine that
-    does other things too, the ratio of CPU times is the one to trust: waiting for a turn is in the other.
+    Of a target it is the least of ``reads.ASKS`` requests: what the machine does besides only adds. ``first_p95_ms`` is
+    of the first of them, before which nobody asked for the target, with whatever else the machine did. On a machine
+    that does other things too, the ratio of CPU times is the one to trust: waiting for a turn is in the other.
     """
 
     name: str
@@ -34,7 +34,8 @@ class Read(msgspec.Struct, kw_only=True):
 class Report(msgspec.Struct, kw_only=True):
     """``build/reports/bench_reads.json``. Ratios are p95 with row-level security over p95 without.
 
-    ``sequential_scans``: of tables and partitions with more than ``reads.LARGE_ROWS`` rows, during all measured requests.
+    ``sequential_scans``: of tables and partitions with more than ``reads.LARGE_ROWS`` rows, during all measured
+    requests.
     """
 
     rows: int
