@@ -46,6 +46,7 @@ REFUSALS = {
     "organisation_not_found": Refusal(404, "no such organisation"),
     "method_not_allowed": Refusal(405, "the route knows other methods"),
     "plan_not_active": Refusal(409, "the plan is completed, expired or cancelled"),
+    "erasure_open": Refusal(409, "the patient's erasure was asked for; nothing new is begun"),
     "session_not_in_progress": Refusal(409, "the treatment session is completed or skipped"),
     "treatment_plan_in_use": Refusal(409, "the plan has been assigned; what it prescribes no longer changes"),
     "form_template_superseded": Refusal(409, "the form has a later version; make the next one of that"),

@@ -28,8 +28,11 @@ def submit_form(
     responses: dict[str, Any],
     now: datetime,
 ) -> Row:
-    """Store the answers and give back their reference. Raises ``Problem`` 404, or 422 for an unknown template."""
+    """Store the answers and give back their reference. Raises ``Problem`` 404, 409 while the patient's erasure is open,
+    or 422 for an unknown template.
+    """
     sitting = access.treatment_session(tx, actor, treatment_session_id, lock=False)
+    access.not_being_erased(tx, sitting["patient_id"])
     if one(tx, "form_template", {"form_template_id": form_template_id}) is None:
         raise reference_missing("form_template_id", "form template")
     form = the(

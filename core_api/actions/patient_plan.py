@@ -114,6 +114,8 @@ def cancel(
     404, 409 or 412.
     """
     row = _locked_active(tx, actor, cipher, plan_id, if_match)
+    if note is not None:
+        access.not_being_erased(tx, row["patient_id"])
     place = Place(row["organisation_id"], END_NOTE, str(plan_id))
     sealed = None if note is None else cipher.seal(tx, note, place)
     run(tx, "cancel_patient_plan", {"plan_id": plan_id, "now": now, "end_note_encrypted": sealed})

@@ -115,7 +115,7 @@ ROUTES = (
                 {200: Consent, 201: Consent},
                 roles=_WHO,
                 body=bodies.RecordConsent,
-                refusals=(*_MISSING, "reference_not_found"),
+                refusals=(*_MISSING, "erasure_open", "reference_not_found"),
                 description="Appends to the ledger, and 201; 200 where it says so already, and nothing moves.",
             ),
         },

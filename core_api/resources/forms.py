@@ -100,7 +100,7 @@ ROUTES = (
                 {201: SubmittedForm},
                 roles=_WHO,
                 body=bodies.SubmitForm,
-                refusals=(*_MISSING, "reference_not_found"),
+                refusals=(*_MISSING, "erasure_open", "reference_not_found"),
             ),
         },
     ),

@@ -92,7 +92,22 @@ def test_while_it_is_open_nothing_new_is_begun_for_the_patient(api: Api, clinic:
         "frequency_per_week": 3,
     }
     opening = f"/v1/patient-treatment-plans/{clinic.plan_id}/sessions"
+    template = clinic.ids.form_templates["After session"]
+    held = api.call("GET", f"/v1/patient-treatment-plans/{clinic.plan_id}", api.specialist(clinic)).headers["etag"]
     refused = {
+        "form": api.call(
+            "POST",
+            f"{at}/forms",
+            api.patient(clinic),
+            json={"form_template_id": template, "responses": {"mood": "good"}},
+        ),
+        "cancelled": api.call(
+            "POST",
+            f"/v1/patient-treatment-plans/{clinic.plan_id}/cancel",
+            api.specialist(clinic),
+            json={"note": "x"},
+            headers={"If-Match": held},
+        ),
         "exercise": api.call("POST", f"{at}/exercises", api.patient(clinic), json=exercise),
         "sitting": api.call("POST", opening, api.patient(clinic), json={}),
         "consent": api.call("POST", consents, api.patient(clinic), json={**grant, "purpose": "analytics"}),

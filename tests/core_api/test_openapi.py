@@ -69,7 +69,13 @@ class Surface:
     def refresh(self) -> dict[str, object]:
         """Ids that exist now, with a treatment session in progress and an exercise started in it."""
         clinic, api = self.clinic, self.api
-        # A plan that was completed, cancelled or used up by an earlier request is active again.
+        # A plan that was completed, cancelled or used up by an earlier request is active again, and an erasure that one
+        # asked for was never asked for.
+        api.rows(
+            "with asked as (delete from core.erasures where patient_id = %s returning id)"
+            " delete from core.erasure_steps s using asked where s.erasure_id = asked.id returning 1",
+            clinic.patient_id,
+        )
         api.rows(
             "update core.patient_treatment_plans set status = 'active', ended_at = null, sessions_total = 10000"
             " where id = %s returning 1",
