@@ -19,6 +19,7 @@ from core_api import movement_profiles
 from core_api.database import Row, Tx, one, run, the
 from core_api.errors import Problem
 from core_api.heavy_work import HeavyWork
+from core_api.replay_retention import without_replay
 from pipelines.finalise import frames
 from pipelines.ports.blob_store import BlobNotFound, BlobStore, BlobStoreUnavailable
 from pipelines.pose import profile
@@ -65,8 +66,8 @@ class Frozen(NamedTuple):
 def source_of(tx: Tx, session: Row) -> Source:
     """What the session's reference would be learnt from, nothing of it read yet.
 
-    Raises ``Problem``: 409 ``replay_not_ready``, ``session_not_usable``; 410 ``replay_gone``; 422
-    ``exercise_not_comparable``, ``too_few_repetitions``, ``session_too_long``.
+    Raises ``Problem``: 404 ``replay_not_found``; 409 ``replay_not_ready``, ``session_not_usable``; 410 ``replay_gone``;
+    422 ``exercise_not_comparable``, ``too_few_repetitions``, ``session_too_long``.
     """
     if session["state"] in ("open", "ended") or session["applied_revision"] < session["revision"]:
         detail = "the session's result is not there yet"
@@ -75,7 +76,7 @@ def source_of(tx: Tx, session: Row) -> Source:
     if session["state"] != "finalised" or session["incomplete"] or movement is None:
         raise Problem(409, "session_not_usable", "a reference is a finished, complete session with movement")
     if session["blob_key"] is None:
-        raise _gone()
+        raise without_replay(session)
     measured, prescription = _frozen(tx, session["session_id"])
     if (movement["rep_count"] or 0) < FEWEST_REPETITIONS:
         raise _too_few()

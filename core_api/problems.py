@@ -40,7 +40,7 @@ REFUSALS = {
     "patient_treatment_plan_not_found": Refusal(404, "no such plan of a patient"),
     "treatment_session_not_found": Refusal(404, "no such treatment session"),
     "session_not_found": Refusal(404, "no such exercise session"),
-    "replay_not_found": Refusal(404, "the session has no replay"),
+    "replay_not_found": Refusal(404, "the session never had a replay"),
     "reference_session_not_found": Refusal(404, "the session is not its patient's reference"),
     "replay_stretch_not_found": Refusal(404, "the session has no such repetition, or no frame in that stretch"),
     "organisation_not_found": Refusal(404, "no such organisation"),

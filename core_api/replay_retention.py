@@ -28,13 +28,22 @@ def kept_for(policy: Policy, retention: str) -> timedelta:
     raise LookupError(f"the policy has no objects tagged {retention!r}")
 
 
+def without_replay(session: Row) -> Problem:
+    """What to answer for a session that has no blob (any more): 410 ``replay_gone`` where retention or an erasure took
+    it, else 404 ``replay_not_found``. What is left of an expired one is how large it was.
+    """
+    if session["state"] == "erased" or session["blob_bytes"] is not None:
+        return Problem(410, "replay_gone", "the session's replay has expired or was deleted")
+    return Problem(404, "replay_not_found", "the session never had a replay")
+
+
 def flag(tx: Tx, actor: Actor, author: Author, session_id: UUID) -> Row:
     """Keep the session's replay as long as clinical records. Saying it again changes nothing. Raises ``Problem`` 404
-    for a session that has no replay any more, or is another's.
+    or 410 for a session that has no replay (any more), 404 for another's.
     """
     session = access.session(tx, actor, session_id)
     if session["blob_key"] is None and session["state"] in ("finalised", "erased"):
-        raise Problem(404, "replay_not_found", "the session has no replay to keep")
+        raise without_replay(session)
     if one(tx, "set_retention", {"session_id": session_id, "retention": CLINICAL}) is not None:
         _owe(tx, session_id, session["blob_key"] is not None, None)
         audit.record(tx, author, "session.flag_clinical", "telemetry.sessions", session_id, session_id=session_id)

@@ -191,7 +191,7 @@ ROUTES = (
                 "Keep the replay as a clinical record",
                 {200: ClinicalFlag},
                 (SPECIALIST,),
-                refusals=("session_not_found", "replay_not_found"),
+                refusals=("session_not_found", "replay_not_found", "replay_gone"),
                 is_tagged=True,
                 is_conditional=True,
             ),

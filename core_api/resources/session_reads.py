@@ -16,6 +16,7 @@ from core_api.errors import Problem
 from core_api.identity import require
 from core_api.middleware import author
 from core_api.replay import byte_run, cycle_of, rep_ranges
+from core_api.replay_retention import without_replay
 from core_api.resources.session_answers import (
     ByteStretch,
     LogFigures,
@@ -117,7 +118,7 @@ def _check_replayable(session: Row) -> None:
     if session["state"] in ("open", "ended"):
         raise Problem(409, "replay_not_ready", "the session is not finalised yet", headers={"Retry-After": "5"})
     if session["blob_key"] is None or session["state"] == "erased":
-        raise Problem(404, "replay_not_found", "the session has no replay")
+        raise without_replay(session)
 
 
 def _located(tx: Tx, session: Row, asked: Stretch) -> tuple[ByteStretch | None, list[Row], list[Row]]:
@@ -191,7 +192,13 @@ ROUTES = (
                 {200: Replay},
                 (SPECIALIST,),
                 query=Stretch,
-                refusals=("session_not_found", "replay_not_ready", "replay_not_found", "replay_stretch_not_found"),
+                refusals=(
+                    "session_not_found",
+                    "replay_not_ready",
+                    "replay_not_found",
+                    "replay_gone",
+                    "replay_stretch_not_found",
+                ),
                 description="With `rep`, or `from_ms` and `to_ms`, `stretch` is the byte range of the whole gzip"
                 " members that hold it: one ranged GET of the URL fetches that and nothing else. Each URL is audited.",
             )

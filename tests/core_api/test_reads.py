@@ -144,7 +144,7 @@ def finalise(api: Api, session_id: str, key: str | None, version_id: str | None,
     api.admin.execute(
         "update telemetry.sessions set state = 'finalised', revision = 1, applied_revision = 1, blob_key = %s,"
         " blob_version_id = %s, blob_bytes = %s where session_id = %s",
-        (key, version_id, sum(each["byte_length"] for each in members), session_id),
+        (key, version_id, sum(each["byte_length"] for each in members) if key else None, session_id),
     )
     for ordinal, each in enumerate(members):
         api.admin.execute(

@@ -270,14 +270,14 @@ def test_unflagging_an_old_session_asks_before_it_deletes_the_replay(sealed: Sea
     confirmed = sealed.change("DELETE", "clinical-flag", query_string="confirm=delete-replay")
     assert (confirmed.status_code, confirmed.json["is_clinical"], confirmed.json["has_replay"]) == (200, False, False)
     assert sealed.store.list_versions(sealed.key) == []
-    assert sealed.call("GET", f"{sealed.path}/replay").json["code"] == "replay_not_found"
+    assert sealed.call("GET", f"{sealed.path}/replay").json["code"] == "replay_gone"
     assert sealed.api.rows("select 1 from telemetry.blob_members") == []
     [row] = sealed.api.rows("select details from core.audit_log where action = 'session.unflag_clinical'")
     assert row["details"]["replay_deleted"] is True
     events = events_key(sealed.clinic.organisation_id, uuid.UUID(sealed.session_id))
     assert sealed.store.get(events) == b"events"
     refused = sealed.change("PUT", "clinical-flag")
-    assert (refused.status_code, refused.json["code"]) == (404, "replay_not_found")
+    assert (refused.status_code, refused.json["code"]) == (410, "replay_gone")
 
 
 def test_a_day_younger_needs_no_confirmation_and_loses_nothing(sealed: Sealed) -> None:

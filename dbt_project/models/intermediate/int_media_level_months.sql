@@ -12,7 +12,7 @@ select
   views.month_start,
   level.resolution,
   sum(level.seconds::numeric) as seconds
-from {{ ref('int_media_views') }} as views
+from {{ ref('fct_media_views') }} as views
 cross join lateral jsonb_each_text(views.quality_seconds) as level (resolution, seconds)
 {% if is_incremental() %}
 where (views.exercise_id, views.month_start) in {{ affected('id, starts_on') }}

@@ -51,7 +51,7 @@ select
   sum(played_ms) filter (where upswitch_count is not null)::bigint as switchable_ms,
   sum(dropped_frames) filter (where total_frames is not null)::bigint as dropped_frames,
   sum(total_frames) filter (where dropped_frames is not null)::bigint as total_frames
-from {{ ref('int_media_views') }}
+from {{ ref('fct_media_views') }}
 {% if is_incremental() %}
 where (exercise_id, month_start) in {{ affected('id, starts_on') }}
 {% endif %}

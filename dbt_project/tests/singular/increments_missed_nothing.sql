@@ -23,7 +23,7 @@ applied_media as (
 
 held_media as (
   select session_id, view_ordinal, revision
-  from {{ ref('int_media_views') }}
+  from {{ ref('fct_media_views') }}
   where {{ recent('started_at') }}
 ),
 

@@ -54,7 +54,7 @@ media as (
     sum(oscillation_count)::bigint as oscillations,
     sum(dropped_frames) filter (where total_frames is not null)::bigint as dropped_frames,
     sum(total_frames) filter (where dropped_frames is not null)::bigint as total_frames
-  from {{ ref('int_media_views') }}
+  from {{ ref('fct_media_views') }}
   {% if is_incremental() %}
   where patient_exercise_log_id in {{ affected() }}
   {% endif %}
