@@ -252,7 +252,8 @@ class History:
             ordinal=ordinal,
             revision=1,
             media_id="video",
-            began_at=started_at,
+            began_at=started_at + dt.timedelta(seconds=ordinal),
+            ended_at=None if silent else started_at + dt.timedelta(minutes=ordinal),
             startup_ms=chance.choice((None, chance.randrange(100, 3000))),
             watch_percentage=None if silent else round(chance.uniform(0, 100), 2),
             completed=chance.choice((True, False, None)),
@@ -291,6 +292,10 @@ def _quality(chance: random.Random, silent: bool) -> Row:
         "quality_seconds": json.dumps(chance.choice(({}, levels))),
         "dropped_frames": chance.choice((None, chance.randrange(20))),
         "total_frames": chance.choice((None, chance.randrange(100, 2000))),
+        "watched_seconds": seconds + chance.randrange(5),
+        "unique_seconds_error": chance.choice((0, 1.5)),
+        "ttfb_ms": chance.choice((None, chance.randrange(500))),
+        "restart_count": chance.randrange(2),
     }
 
 

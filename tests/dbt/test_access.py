@@ -21,6 +21,7 @@ CLINIC_MARTS = (
     "exercise_performance",
     "exercise_trends",
     "fct_exercise_logs",
+    "fct_media_views",
     "fct_reps",
     "fct_treatment_sessions",
     "media_engagement",

@@ -19,6 +19,12 @@ TABLES_QUERY = """
       and c.relname not in ('refresh_state', 'affected')
     order by 1
 """
+RELATIONS_QUERY = """
+    select n.nspname || '.' || c.relname as name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname like 'analytics%' and c.relkind in ('r', 'v')
+    order by 1
+"""
 INCREMENTAL = ("fct_exercise_logs", "fct_treatment_sessions", "fct_reps", "plan_weekly_adherence", "patient_progress")
 
 
@@ -85,7 +91,8 @@ def test_what_commits_after_the_build_is_not_lost_and_not_read_out_of_order(mart
 
 def test_a_run_repeated_changes_nothing_and_the_log_is_empty(marts: Marts) -> None:
     before = contents(marts)
-    held = {table: versions(marts, table) for table in ("fct_exercise_logs", "fct_treatment_sessions", "fct_reps")}
+    facts = ("fct_exercise_logs", "fct_treatment_sessions", "fct_media_views", "fct_reps")
+    held = {table: versions(marts, table) for table in facts}
     marts.dbt("run")
     assert contents(marts) == before
     # Not even written again.
@@ -193,12 +200,17 @@ def test_a_failed_run_is_made_good_by_the_next(marts: Marts) -> None:
         connection.execute(
             "alter table analytics_intermediate.int_exercise_weeks add constraint broken check (false) not valid"
         )
+    relations = marts.rows(RELATIONS_QUERY)
+    leftovers = _leave_behind(marts)
     failed = marts.dbt.attempt("run")
     assert failed.returncode != 0 and "broken" in failed.stdout
     with psycopg.connect(marts.database.admin_url) as connection:
         connection.execute("alter table analytics_intermediate.int_exercise_weeks drop constraint broken")
     assert marts.rows("select * from analytics_intermediate.affected where model_name = 'int_exercise_weeks'")
+    # Nothing is dropped by a run in which a model failed; by the next, what no model makes any more and nothing else.
+    assert {row["name"] for row in marts.rows(RELATIONS_QUERY)} == {row["name"] for row in relations} | leftovers
     marts.dbt("run")
+    assert marts.rows(RELATIONS_QUERY) == relations
     wrong = marts.rows(
         """
         select exercise_id from analytics.exercise_trends t
@@ -208,6 +220,17 @@ def test_a_failed_run_is_made_good_by_the_next(marts: Marts) -> None:
         """
     )
     assert wrong == []
+
+
+def _leave_behind(marts: Marts) -> set[str]:
+    """What a model that was renamed leaves: a table with patients' rows that nothing erases, here under a view."""
+    with psycopg.connect(marts.database.admin_url) as connection:
+        connection.execute("set local role restartix_analytics_builder")
+        connection.execute(
+            "create table analytics_intermediate.int_renamed as select patient_id from analytics.fct_reps"
+        )
+        connection.execute("create view analytics.renamed as select * from analytics_intermediate.int_renamed")
+    return {"analytics_intermediate.int_renamed", "analytics.renamed"}
 
 
 def test_a_full_refresh_changes_nothing_and_shows_nobody_elses_rows(marts: Marts) -> None:
@@ -259,10 +282,10 @@ def test_late_and_deleted_sessions_reached_the_incremental_tables(marts: Marts) 
     revisions = marts.rows(f"select revision, count(*) as sessions from {held} group by revision order by revision")
     assert [(row["revision"], row["sessions"] > 0) for row in revisions] == [(1, True), (2, True)]
     views = "select session_id, {ordinal}, revision, stall_ms from {table}"
-    held = views.format(ordinal="view_ordinal", table="analytics_intermediate.int_media_views")
+    held = views.format(ordinal="view_ordinal", table="analytics.fct_media_views")
     source = views.format(ordinal="ordinal", table="telemetry.media_session_metrics")
     assert marts.rows(f"({held} except {source}) union all ({source} except {held})") == []
     # The dropped and the detached month are gone, and only they.
-    for table in ("analytics_intermediate.int_media_views", "analytics.fct_reps"):
+    for table in ("analytics.fct_media_views", "analytics.fct_reps"):
         months = marts.rows(f"select distinct extract(month from started_at)::int as month from {table} order by 1")
         assert [row["month"] for row in months] == [3, 4, 5, 6]
