@@ -23,7 +23,7 @@ from pipelines.adapters.s3.settings import S3Settings, S3SettingsError
 from pipelines.environment import SettingInvalid
 from pipelines.erasure import ledger
 from pipelines.erasure.numbers import retained_number
-from pipelines.erasure.run import STEPS, Erasure, NotErased, Rules, Waiting
+from pipelines.erasure.run import STEPS, Erasure, NotErased, NotSeen, Rules, Waiting
 from pipelines.erasure.settings import ErasureSettings
 from pipelines.ports.blob_store import BlobStore, BlobStoreUnavailable
 from pipelines.retention import policy
@@ -60,11 +60,10 @@ def eraser(environ: Mapping[str, str], wait_s: float | None = None) -> Iterator[
                 psycopg.connect(url, autocommit=True, connect_timeout=5, options="-c timezone=UTC")
             )
 
-        marts = settings.analytics_database_url
         yield Eraser(
             PostgresErasureStore(connected(settings.database_url)),
             S3BlobStore(connect(s3), s3),
-            None if marts is None else PostgresMarts(connected(marts)),
+            PostgresMarts(connected(settings.analytics_database_url)),
             rules,
         )
 
@@ -143,7 +142,8 @@ def replay(parts: Eraser) -> list[UUID]:
 def erase() -> None:
     """Erase a patient, and certify it.
 
-    Works as the sweeper: RESTARTIX_DATABASE_URL names a login in restartix_sweeper. Every step can be repeated.
+    Works as the sweeper: RESTARTIX_DATABASE_URL names a login in restartix_sweeper. Looks through what is built by
+    night as RESTARTIX_ANALYTICS_DATABASE_URL, a login in restartix_analytics_builder. Every step can be repeated.
     """
 
 
@@ -182,7 +182,7 @@ def run(erasure_id: UUID, wait_s: float | None, out: Path | None) -> None:
         except Waiting as waiting:
             click.echo(f"Not done yet, waiting for: {waiting}", err=True)
             sys.exit(_TEMPORARY)
-        except (NotErased, LookupError) as error:
+        except (NotErased, NotSeen, LookupError) as error:
             raise click.ClickException(str(error)) from None
     text = msgspec.json.format(msgspec.json.encode(certificate)).decode()
     if out is not None:
@@ -240,7 +240,7 @@ def replay_ledger() -> None:
                 with _progress() as told:
                     parts.erasure(erasure_id, told).run()
                 click.echo(f"{erasure_id} is erased again")
-            except (Waiting, NotErased) as error:
+            except (Waiting, NotErased, NotSeen) as error:
                 failed = True
                 click.echo(f"{erasure_id}: {error}")
     if failed:

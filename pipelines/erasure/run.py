@@ -40,6 +40,10 @@ class NotErased(Exception):  # noqa: N818
     """After everything was done something of the erased set is still there: nothing is certified."""
 
 
+class NotSeen(Exception):  # noqa: N818
+    """A place cannot be looked through, so that nobody knows what is there: nothing is certified."""
+
+
 class StateRow(Protocol):
     """One erasure as stored."""
 
@@ -71,6 +75,15 @@ class Remaining(Protocol):
     def place(self) -> str: ...
     @property
     def remaining(self) -> int: ...
+
+
+class Looked(Protocol):
+    """A built table; ``remaining`` None: it cannot be looked through."""
+
+    @property
+    def place(self) -> str: ...
+    @property
+    def remaining(self) -> int | None: ...
 
 
 class SessionKey(Protocol):
@@ -109,7 +122,7 @@ class ErasureStore(Protocol):
 class Marts(Protocol):
     """The tables built by night."""
 
-    def remains(self, patient_id: int, session_ids: Sequence[UUID]) -> Sequence[Remaining]: ...
+    def remains(self, patient_id: int, session_ids: Sequence[UUID]) -> Sequence[Looked]: ...
 
 
 class Rules(NamedTuple):
@@ -144,8 +157,8 @@ class Erasure:
         self._told = told
 
     def run(self) -> dict[str, Any]:
-        """The certificate. Raises ``Waiting``, ``NotErased``, ``LookupError`` for an erasure nobody asked for,
-        ``BlobStoreUnavailable`` and the store's errors: running it again goes on.
+        """The certificate. Raises ``Waiting``, ``NotErased``, ``NotSeen``, ``LookupError`` for an erasure nobody
+        asked for, ``BlobStoreUnavailable`` and the store's errors: running it again goes on.
         """
         state = self._state()
         if state.certificate is not None:
@@ -248,19 +261,23 @@ class Erasure:
         self._step("exports_removed", removed=removed, handed_out=handed_out)
 
     def _checked(self) -> list[Checked]:
-        """Every place, looked at again. Raises ``Waiting`` where only the nightly build is behind."""
+        """Every place, looked at again. Raises ``Waiting`` where only the nightly build is behind, ``NotSeen``."""
         state = self._state()
         sessions = self._store.sessions(self._id)
         checked = [Checked(each.place, each.remaining) for each in self._store.remains(self._id)]
         checked.append(Checked("object store", self._objects_left(sessions)))
-        built = []
-        if self._marts is not None:
-            built = list(self._marts.remains(state.patient_id, [each.session_id for each in sessions]))
-            checked += [Checked(each.place, each.remaining) for each in built]
+        built = [] if self._marts is None else self._built(self._marts, state.patient_id, sessions)
+        checked += built
         left = [each for each in checked if each.remaining]
         if left and all(each.place in {mart.place for mart in built} for each in left):
             raise Waiting("the nightly build, which takes the patient out of " + ", ".join(e.place for e in left))
         return checked
+
+    def _built(self, marts: Marts, patient_id: int, sessions: Sequence[SessionKey]) -> list[Checked]:
+        looked = marts.remains(patient_id, [each.session_id for each in sessions])
+        if hidden := [each.place for each in looked if each.remaining is None]:
+            raise NotSeen(f"the analytics builder does not see all rows of {', '.join(hidden)}")
+        return [Checked(each.place, each.remaining) for each in looked if each.remaining is not None]
 
     def _certify(self, checked: Sequence[Checked]) -> dict[str, Any]:
         state = self._state()

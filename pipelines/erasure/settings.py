@@ -15,7 +15,7 @@ class ErasureSettings:
     """The bucket's settings: ``S3Settings``."""
 
     database_url: str  # RESTARTIX_DATABASE_URL: a login that is a member of restartix_sweeper
-    analytics_database_url: str | None = None  # RESTARTIX_ANALYTICS_DATABASE_URL: of restartix_analytics_builder
+    analytics_database_url: str  # RESTARTIX_ANALYTICS_DATABASE_URL: a member of restartix_analytics_builder
     wait_s: float = 300.0  # RESTARTIX_ERASURE_WAIT_S: for finalisers and nodes, in one run
     backups_kept_days: int = 35  # RESTARTIX_BACKUPS_KEPT_DAYS: said in the certificate
 
@@ -24,7 +24,8 @@ class ErasureSettings:
         """Raises ``SettingInvalid``, naming the variable."""
         return cls(
             database_url=required(environ, "RESTARTIX_DATABASE_URL"),
-            analytics_database_url=environ.get("RESTARTIX_ANALYTICS_DATABASE_URL") or None,
+            # Not left out: what is not looked at would be certified.
+            analytics_database_url=required(environ, "RESTARTIX_ANALYTICS_DATABASE_URL"),
             wait_s=number(environ, "RESTARTIX_ERASURE_WAIT_S", 0, 86_400, cls.wait_s),
             # No longer than the erasure ledger: what it has forgotten, a restore would bring back.
             backups_kept_days=whole_number(

@@ -77,6 +77,13 @@ class Remain(NamedTuple):
     remaining: int
 
 
+class BuiltRemain(NamedTuple):
+    """The same of a built table; ``remaining`` None: not every row of it can be seen, so nobody knows."""
+
+    place: str
+    remaining: int | None
+
+
 class PostgresErasureStore:
     """``pipelines.erasure.run.ErasureStore``. Raises psycopg's errors; a step out of its order is an
     ``ObjectNotInPrerequisiteState``.
@@ -188,15 +195,15 @@ class PostgresNodeErasures:
 
 
 class PostgresMarts:
-    """The built tables, for the role ``restartix_analytics_builder``."""
+    """The built tables, and whatever else is kept beside them, for the role ``restartix_analytics_builder``."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
         self._sql = sql.load(__package__, "erasure_store.sql")
 
-    def remains(self, patient_id: int, session_ids: Sequence[UUID]) -> list[Remain]:
+    def remains(self, patient_id: int, session_ids: Sequence[UUID]) -> list[BuiltRemain]:
         """Rows of the patient, by number, and media figures of erased sessions, in each built table."""
-        found = []
+        found: list[BuiltRemain] = []
         with self._connection.cursor(row_factory=dict_row) as cursor:
             tables = cursor.execute(self._sql["mart_tables"]).fetchall()
             for table in tables:
@@ -213,9 +220,13 @@ class PostgresMarts:
                     values.append(list(session_ids))
                 if not conditions:
                     continue
+                place = f"{table['schema_name']}.{table['table_name']}"
+                if not table["is_seen"]:
+                    found.append(BuiltRemain(place, None))
+                    continue
                 statement = composed.SQL("SELECT count(*) AS n FROM {} WHERE {}").format(
                     name, composed.SQL(" OR ").join(conditions)
                 )
                 row = cursor.execute(statement, values).fetchone()
-                found.append(Remain(f"{table['schema_name']}.{table['table_name']}", int(row["n"]) if row else 0))
+                found.append(BuiltRemain(place, int(row["n"]) if row else None))
         return found

@@ -75,9 +75,19 @@ SELECT session_id FROM telemetry.erasures_of_node(%(node_id)s, %(sessions_max)s)
 SELECT telemetry.confirm_disk_clean(%(node_id)s, %(session_ids)s)
 
 -- name: mart_tables
+-- All that is kept, also what the builder did not make. A count of 0 says something only where every row is seen: the
+-- table may be read, and where row-level security holds, a policy shows the builder all of it and none takes from that.
 SELECT n.nspname AS schema_name, c.relname AS table_name,
-       bool_or(a.attname = 'patient_id') AS has_patient, bool_or(a.attname = 'session_id') AS has_session
+       bool_or(a.attname = 'patient_id') AS has_patient, bool_or(a.attname = 'session_id') AS has_session,
+       has_table_privilege(c.oid, 'SELECT') AND (
+         NOT row_security_active(c.oid)
+         OR coalesce((
+           SELECT bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true') AND bool_and(p.polpermissive)
+           FROM pg_policy p
+           WHERE p.polrelid = c.oid AND p.polcmd IN ('*', 'r')
+             AND EXISTS (SELECT FROM unnest(p.polroles) AS r WHERE r = 0 OR pg_has_role(r, 'USAGE'))), false)
+       ) AS is_seen
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
-WHERE n.nspname LIKE 'analytics%%' AND c.relkind IN ('r', 'p') AND a.attname IN ('patient_id', 'session_id')
-  AND NOT a.attisdropped AND has_table_privilege(c.oid, 'SELECT')
-GROUP BY 1, 2 ORDER BY 1, 2
+WHERE n.nspname LIKE 'analytics%%' AND c.relkind IN ('r', 'p', 'm') AND a.attname IN ('patient_id', 'session_id')
+  AND NOT a.attisdropped
+GROUP BY c.oid, 1, 2 ORDER BY 1, 2
