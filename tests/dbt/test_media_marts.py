@@ -89,9 +89,12 @@ def test_the_metrics_over_views_are_the_ratios_of_the_marts(marts: Marts) -> Non
     assert set(summed) == set(quality) and len(summed) > 1
     for exercise, row in summed.items():
         found = {name: Decimal(row[above]) / Decimal(row[below]) for name, (above, below) in ratios.items()}
-        known = [view["completed"] for view in views[exercise] if view["completed"] is not None]
+        ends = [view["completed"] for view in views[exercise] if view["completed"] is not None]
+        starts = [view["exit_before_start"] for view in views[exercise] if view["exit_before_start"] is not None]
         expected = {
-            "video_completion": (Decimal(sum(known)) / len(known), "0.000001"),
+            "video_completion": (Decimal(sum(ends)) / len(ends), "0.000001"),
+            "exits_before_start": (Decimal(sum(starts)) / len(starts), "0.000001"),
+            "switch_frequency": (quality[exercise]["switches_per_hour"], "0.01"),
             "video_watched_share": (quality[exercise]["watched_percent"] / 100, "0.0001"),
             "rebuffering_ratio": (ratio(views[exercise], "stall_ms", "played_ms", "0.000001"), "0.000001"),
             "rebuffer_frequency": (quality[exercise]["stalls_per_hour"], "0.01"),
