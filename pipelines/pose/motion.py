@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipelines.pose.angles import ANGLES
 from pipelines.pose.body import Body
 from pipelines.pose.profile import Candidate, MovementProfile, Primary
-from pipelines.pose.segmentation import Rule, repetitions
+from pipelines.pose.segmentation import Rule, repetitions, segment
 from pipelines.pose.sides import Bools, SidesOnGrid, on_grid
 from pipelines.pose.signals import GRID_HZ, Float64s, Timeline, low_pass
 
@@ -55,9 +55,15 @@ def _rest_is_high(signal: Float64s) -> bool:
 def _moving_sides(counted: dict[str, Float64s], rule: Rule, prescribed: str | None) -> tuple[str, ...]:
     """One side where the other keeps still or only fidgets; both where they work alike or in turn.
 
-    Work is the sum of a side's excursions. Where both work, a prescribed side is the one that counts.
+    Work is the sum of a side's excursions; where none counts, of those that do not: a side that was held up too long
+    has worked. Where both work, a prescribed side is the one that counts.
     """
-    work = {side: sum(rep.excursion for rep in repetitions(signal, rule)) for side, signal in counted.items()}
+    found = {side: segment(signal, rule) for side, signal in counted.items()}
+    counts = any(each.repetitions for each in found.values())
+    work = {
+        side: sum(rep.excursion for rep in (each.repetitions if counts else each.partial))
+        for side, each in found.items()
+    }
     most = max(work.values())
     moving = tuple(side for side in counted if work[side] >= TOGETHER_SHARE * most)
     return (prescribed,) if prescribed in moving else moving

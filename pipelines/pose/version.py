@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Final
 
 # Raise when a change in this package can change a stored number.
-MOVEMENT_VERSION: Final = "6"
+MOVEMENT_VERSION: Final = "7"
 NUMERIC_LIBRARIES: Final = ("numpy", "polars", "scipy")
 
 

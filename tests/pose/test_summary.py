@@ -70,7 +70,7 @@ def held_at_the_top(count: int, hold_s: float) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize(
     ("hold_s", "asked_ms", "counted", "partial"),
-    [(10.0, None, 3, 0), (25.0, None, 0, 3), (25.0, 25_000, 3, 0), (48.0, 25_000, 0, 3)],
+    [(10.0, None, 3, 0), (25.0, None, 0, 3), (25.0, 25_000, 3, 0), (48.0, 25_000, 0, 3), (120.0, None, 0, 3)],
 )
 def test_a_repetition_held_longer_than_asked_for_is_partial_and_never_gone(
     hold_s: float, asked_ms: int | None, counted: int, partial: int
