@@ -5,28 +5,45 @@ plans as (
   select
     *,
     date_trunc('month', started_on)::date as start_month,
-    -- Weeks that have begun since the plan's first day, whether or not it still runs.
-    ((({{ as_of() }} at time zone 'UTC')::date - started_on) / 7 + 1) as weeks_begun
+    coalesce(last_completed_week, 0) as retained_until_week,
+    -- Weeks that have begun since the plan's first day, whether or not it still runs, as far as the curve goes.
+    least(
+      (({{ as_of() }} at time zone 'UTC')::date - started_on) / 7 + 1, {{ var('retention_weeks') }}
+    ) as weeks_begun
   from {{ ref('int_plan_outcomes') }}
   where started_on <= ({{ as_of() }} at time zone 'UTC')::date
 ),
 
+-- Plans that are alike in all the curve asks of them are counted once, not once a week.
+alike as (
+  select
+    organisation_id,
+    treatment_plan_id,
+    start_month,
+    plan_status,
+    weeks_begun,
+    retained_until_week,
+    count(*) as plan_count
+  from plans
+  group by organisation_id, treatment_plan_id, start_month, plan_status, weeks_begun, retained_until_week
+),
+
 curve as (
   select
-    plans.organisation_id,
-    plans.treatment_plan_id,
-    plans.start_month,
+    alike.organisation_id,
+    alike.treatment_plan_id,
+    alike.start_month,
     week_number,
-    count(*)::integer as plans_observed,
-    count(*) filter (
-      where plans.plan_status = 'completed' or plans.last_completed_week >= week_number
-    )::integer as plans_retained,
-    count(*) filter (
-      where plans.plan_status in ('expired', 'cancelled') and coalesce(plans.last_completed_week, 0) < week_number
-    )::integer as plans_lost
-  from plans
-  cross join lateral generate_series(1, least(plans.weeks_begun, {{ var('retention_weeks') }})) as week_number
-  group by plans.organisation_id, plans.treatment_plan_id, plans.start_month, week_number
+    sum(alike.plan_count)::integer as plans_observed,
+    coalesce(sum(alike.plan_count) filter (
+      where alike.plan_status = 'completed' or alike.retained_until_week >= week_number
+    ), 0)::integer as plans_retained,
+    coalesce(sum(alike.plan_count) filter (
+      where alike.plan_status in ('expired', 'cancelled') and alike.retained_until_week < week_number
+    ), 0)::integer as plans_lost
+  from alike
+  cross join lateral generate_series(1, alike.weeks_begun) as week_number
+  group by alike.organisation_id, alike.treatment_plan_id, alike.start_month, week_number
 ),
 
 weeks as (
